@@ -1,0 +1,112 @@
+/**
+ * The ledger (task_result, task_attempt), the embedded broker's queue (task_message) and who is alive (task_worker).
+ *
+ * Instants are written by the program's own clock as epoch milliseconds. Every operational query is phrased on
+ * nullness plus one range, so that the partial indexes below, which hold open rows only, answer it however many
+ * finished rows there are.
+ *
+ * @param {import('knex').Knex} knex
+ */
+export async function up(knex) {
+  await knex.schema.createTable('task_result', (table) => {
+    table.bigIncrements('id')
+    table.string('task_id', 255).notNullable().unique({ indexName: 'task_result_task_id' })
+    table.string('task', 255).notNullable()
+    table.text('args').notNullable()
+    table.text('kwargs').notNullable()
+    table.string('status', 50).notNullable()
+    table.text('result')
+    table.string('error_type', 255)
+    table.text('error_message')
+    table.text('traceback')
+    table.string('queue', 255).notNullable()
+    table.string('exchange', 255).notNullable()
+    table.string('routing_key', 255).notNullable()
+    table.integer('priority').notNullable()
+    table.bigInteger('eta')
+    table.bigInteger('expires')
+    table.integer('retries').notNullable()
+    table.integer('max_retries')
+    table.integer('deliveries').notNullable().defaultTo(0)
+    table.string('worker_id', 255)
+    table.bigInteger('lease_until')
+    table.string('scheduled_id', 255)
+    table.string('parent_id', 255)
+    table.string('root_id', 255).notNullable()
+    table.string('group_id', 255)
+    table.integer('group_index')
+    table.string('retry_of', 255)
+    table.string('periodic_name', 255)
+    table.text('options').notNullable()
+    table.text('meta')
+    table.bigInteger('submitted_at').notNullable()
+    table.bigInteger('published_at')
+    table.bigInteger('claimed_at')
+    table.bigInteger('started_at')
+    table.bigInteger('updated_at').notNullable()
+    table.bigInteger('finished_at')
+    table.bigInteger('result_expires_at')
+    table.check(
+      "(finished_at IS NOT NULL) = (status IN ('SUCCESS', 'FAILURE', 'REVOKED', 'IGNORED', 'SCHEDULED_SENT'))",
+      [],
+      'task_result_finished_at_iff_final',
+    )
+  })
+  const index = (name, columns, where) => knex.raw(`CREATE INDEX task_result_${name} ON task_result (${columns})${where ? ` WHERE ${where}` : ''}`)
+  // what is out: a message was published, no end is recorded
+  await index('in_flight', 'updated_at, id', 'finished_at IS NULL AND published_at IS NOT NULL')
+  await index('unpublished', 'updated_at, id', 'finished_at IS NULL AND published_at IS NULL AND eta IS NULL')
+  // what waits for its eta and no sender has claimed
+  await index('due', 'eta, id', 'finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL')
+  await index('claimed', 'claimed_at, id', 'finished_at IS NULL AND scheduled_id IS NOT NULL')
+  await index('finished', 'finished_at, id', 'finished_at IS NOT NULL')
+  await index('expiry', 'result_expires_at, id', 'result_expires_at IS NOT NULL')
+  // what ended, but not well; the happy path never touches it
+  await index('unhappy', 'status, id', "finished_at IS NOT NULL AND status <> 'SUCCESS'")
+  await index('error_type', 'error_type, id', 'error_type IS NOT NULL')
+  await index('task', 'task, id')
+  await index('queue', 'queue, id')
+  await index('submitted', 'submitted_at, id')
+  await index('parent', 'parent_id', 'parent_id IS NOT NULL')
+  await index('retry_of', 'retry_of', 'retry_of IS NOT NULL')
+
+  await knex.schema.createTable('task_attempt', (table) => {
+    table.bigIncrements('id')
+    table.string('task_id', 255).notNullable()
+    table.integer('seq').notNullable()
+    table.bigInteger('at').notNullable()
+    table.string('kind', 50).notNullable()
+    table.string('worker_id', 255)
+    table.string('error_type', 255)
+    table.text('error_message')
+    table.text('traceback')
+    table.unique(['task_id', 'seq'], { indexName: 'task_attempt_task_id_seq' })
+  })
+
+  await knex.schema.createTable('task_message', (table) => {
+    table.bigIncrements('id')
+    table.string('task_id', 255).notNullable()
+    table.string('queue', 255).notNullable()
+    table.integer('priority').notNullable()
+    table.text('body').notNullable()
+    table.integer('deliveries').notNullable().defaultTo(0)
+    table.bigInteger('held_until')
+  })
+  await knex.raw('CREATE INDEX task_message_ready ON task_message (queue, priority DESC, id) WHERE held_until IS NULL')
+  await knex.raw('CREATE INDEX task_message_held ON task_message (held_until) WHERE held_until IS NOT NULL')
+
+  await knex.schema.createTable('task_worker', (table) => {
+    table.string('worker_id', 255).primary()
+    table.string('host', 255).notNullable()
+    table.integer('pid').notNullable()
+    table.text('queues').notNullable()
+    table.bigInteger('started_at').notNullable()
+    table.bigInteger('beat_at').notNullable()
+    table.bigInteger('lease_until').notNullable()
+  })
+}
+
+/** @param {import('knex').Knex} knex */
+export async function down(knex) {
+  for (const table of ['task_worker', 'task_message', 'task_attempt', 'task_result']) await knex.schema.dropTable(table)
+}

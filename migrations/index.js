@@ -1,0 +1,6 @@
+import * as ledger from './0001_ledger.js'
+
+/** Every migration in its order, by name. A released one is never changed. */
+export const MIGRATIONS = {
+  '0001_ledger': ledger,
+}

@@ -1,0 +1,50 @@
+import type { Sql } from '../database/sql.js'
+import type { TaskMessage } from '../task/message.js'
+
+/** A message in a worker's hands, to ack or reject. */
+export interface Delivery {
+  readonly message: TaskMessage
+  /** How often this message has been handed out, this time included: 1 the first time. */
+  readonly deliveries: number
+  /** Until when the broker keeps it from others, in epoch milliseconds; `extend` moves it. */
+  readonly leaseUntil: number
+  /** The broker's own mark. A delivery that has meanwhile gone to somebody else no longer matches it. */
+  readonly tag: string
+}
+
+/** What is done with messages, apart from receiving them. */
+export interface Postings {
+  /**
+   * Hands messages over. Once it resolves they are stored: a crash of the broker or of this process does not lose
+   * them. A message with an eta is delivered at or after it, never before.
+   */
+  publish(messages: readonly TaskMessage[]): Promise<void>
+  /** The message is done and gone. False: it was not this delivery's any more, and nothing happened. */
+  ack(delivery: Delivery): Promise<boolean>
+  /** Gives the message up: back to the front of its priority for anybody at once, or gone. False: as for `ack`. */
+  reject(delivery: Delivery, options: { readonly requeue: boolean }): Promise<boolean>
+  /** Keeps these messages from others until `leaseUntil`. Those that are no longer ours are passed over. */
+  extend(deliveries: readonly Delivery[], leaseUntil: number): Promise<void>
+}
+
+/**
+ * What carries messages. Its promises:
+ *
+ * - A published message is delivered to exactly one holder at a time, until it is acked or rejected without requeue.
+ * - A holder that neither acks nor extends within its lease loses the message: it is delivered again, and
+ *   `deliveries` says so.
+ * - Higher priority first; within one priority, first published first delivered.
+ * - `ack`, `reject` and `extend` of a delivery that was lost do nothing.
+ */
+export interface Broker extends Postings {
+  /**
+   * Present when messages live in the ledger's own database: the same verbs as part of a commit, so that a row
+   * and its message are written, or not, together.
+   */
+  readonly within: ((sql: Sql) => Postings) | null
+  /** At most `limit` messages of the queues, at once; none when none is ready. */
+  receive(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]>
+  /** Resolves when a message may be ready, after `timeoutMs` at the latest, or when aborted. */
+  wait(queues: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void>
+  close(): Promise<void>
+}

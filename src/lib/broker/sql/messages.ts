@@ -1,0 +1,66 @@
+import type { Sql } from '../../database/sql.js'
+import type { TaskMessage } from '../../task/message.js'
+
+/** A row of task_message. It is deleted on ack, so the table holds only what is waiting or in a worker's hands. */
+export interface HeldMessage {
+  readonly id: number
+  readonly task_id: string
+  readonly body: string
+  readonly deliveries: number
+}
+
+/** @param heldUntil the eta of a message that must wait; null: ready at once */
+export async function insertMessage(sql: Sql, message: TaskMessage, heldUntil: number | null): Promise<void> {
+  await sql.run('INSERT INTO task_message (task_id, queue, priority, body, held_until) VALUES (?, ?, ?, ?, ?)', [
+    message.id,
+    message.queue,
+    message.priority,
+    JSON.stringify(message),
+    heldUntil,
+  ])
+}
+
+/** Makes ready what was held until now: its eta has come, or its holder's lease has run out. */
+export async function releaseHeld(sql: Sql, now: number): Promise<number> {
+  return sql.run('UPDATE task_message SET held_until = NULL WHERE held_until IS NOT NULL AND held_until <= ?', [now])
+}
+
+/**
+ * Claims ready messages of one queue, highest priority first, then oldest.
+ *
+ * Choosing and marking are one UPDATE, so no two workers share a message. `deliveries` grows with each claim and
+ * is what tells one holder from the next.
+ */
+export async function claimMessages(sql: Sql, queue: string, limit: number, heldUntil: number): Promise<HeldMessage[]> {
+  const rows = await sql.all<HeldMessage & { priority: number }>(
+    `UPDATE task_message SET held_until = ?, deliveries = deliveries + 1
+      WHERE id IN (SELECT id FROM task_message WHERE queue = ? AND held_until IS NULL ORDER BY priority DESC, id LIMIT ?)
+      RETURNING id, task_id, body, deliveries, priority`,
+    [heldUntil, queue, limit],
+  )
+  return rows.sort((a, b) => b.priority - a.priority || a.id - b.id)
+}
+
+export async function deleteHeld(sql: Sql, id: number, deliveries: number): Promise<boolean> {
+  return (await sql.run('DELETE FROM task_message WHERE id = ? AND deliveries = ?', [id, deliveries])) === 1
+}
+
+export async function setHeld(sql: Sql, id: number, deliveries: number, heldUntil: number | null): Promise<boolean> {
+  return (await sql.run('UPDATE task_message SET held_until = ? WHERE id = ? AND deliveries = ? AND held_until IS NOT NULL', [heldUntil, id, deliveries])) === 1
+}
+
+/** Whether `claimMessages` or `releaseHeld` would find something. Reads only, so an idle worker never takes the write lock. */
+export async function anythingReady(sql: Sql, queues: readonly string[], now: number): Promise<boolean> {
+  const rows = await sql.all(
+    `SELECT 1 FROM task_message WHERE held_until IS NOT NULL AND held_until <= ?
+      UNION ALL SELECT 1 FROM json_each(?) AS q JOIN task_message AS m ON m.queue = q.value AND m.held_until IS NULL LIMIT 1`,
+    [now, JSON.stringify(queues)],
+  )
+  return rows.length > 0
+}
+
+/** How many messages of each queue are ready. */
+export async function countReady(sql: Sql, queue: string): Promise<number> {
+  const [row] = await sql.all<{ n: number }>('SELECT count(*) AS n FROM task_message WHERE queue = ? AND held_until IS NULL', [queue])
+  return row?.n ?? 0
+}

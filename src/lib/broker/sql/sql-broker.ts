@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Database } from '../../database/database.js'
+import type { Sql } from '../../database/sql.js'
+import type { TaskMessage } from '../../task/message.js'
+import type { Broker, Delivery, Postings } from '../broker.js'
+import { anythingReady, claimMessages, deleteHeld, type HeldMessage, insertMessage, releaseHeld, setHeld } from './messages.js'
+
+/** How often an idle worker looks for messages that another process published. */
+const POLL_MS = 25
+
+/** The embedded broker: messages are rows of task_message. Any number of processes may work on one file. */
+export class SqlBroker implements Broker {
+  readonly within: ((sql: Sql) => Postings) | null = (sql) => new SqlPostings(sql, this.now)
+
+  constructor(
+    private readonly database: Database,
+    private readonly now: () => number = Date.now,
+  ) {}
+
+  publish(messages: readonly TaskMessage[]): Promise<void> {
+    return this.database.write((sql) => new SqlPostings(sql, this.now).publish(messages))
+  }
+
+  ack(delivery: Delivery): Promise<boolean> {
+    return this.database.write((sql) => new SqlPostings(sql, this.now).ack(delivery))
+  }
+
+  reject(delivery: Delivery, options: { readonly requeue: boolean }): Promise<boolean> {
+    return this.database.write((sql) => new SqlPostings(sql, this.now).reject(delivery, options))
+  }
+
+  extend(deliveries: readonly Delivery[], leaseUntil: number): Promise<void> {
+    return this.database.write((sql) => new SqlPostings(sql, this.now).extend(deliveries, leaseUntil))
+  }
+
+  /** A body that is no task message (only a hand could have put it there) is dropped; its row stays open and is found stale. */
+  async receive(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]> {
+    if (!(await anythingReady(this.database, queues, this.now()))) return []
+    return this.database.write(async (sql) => {
+      const now = this.now()
+      const leaseUntil = now + leaseMs
+      await releaseHeld(sql, now)
+      const deliveries: Delivery[] = []
+      for (const queue of queues) {
+        if (deliveries.length >= limit) break
+        for (const held of await claimMessages(sql, queue, limit - deliveries.length, leaseUntil)) {
+          const message = readBody(held)
+          if (message) deliveries.push({ message, deliveries: held.deliveries, leaseUntil, tag: `${held.id}:${held.deliveries}` })
+          else await deleteHeld(sql, held.id, held.deliveries)
+        }
+      }
+      return deliveries
+    })
+  }
+
+  async wait(queues: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const deadline = Date.now() + timeoutMs
+    while (!signal.aborted && Date.now() < deadline) {
+      if (await anythingReady(this.database, queues, this.now())) return
+      await sleep(POLL_MS, undefined, { signal }).catch(() => {}) // rejects only when aborted
+    }
+  }
+
+  /** The database belongs to the app, which closes it. */
+  async close(): Promise<void> {}
+}
+
+class SqlPostings implements Postings {
+  constructor(
+    private readonly sql: Sql,
+    private readonly now: () => number,
+  ) {}
+
+  async publish(messages: readonly TaskMessage[]): Promise<void> {
+    for (const message of messages) {
+      await insertMessage(this.sql, message, message.eta !== null && message.eta > this.now() ? message.eta : null)
+    }
+  }
+
+  ack(delivery: Delivery): Promise<boolean> {
+    const { id, deliveries } = readTag(delivery)
+    return deleteHeld(this.sql, id, deliveries)
+  }
+
+  reject(delivery: Delivery, { requeue }: { readonly requeue: boolean }): Promise<boolean> {
+    const { id, deliveries } = readTag(delivery)
+    return requeue ? setHeld(this.sql, id, deliveries, null) : deleteHeld(this.sql, id, deliveries)
+  }
+
+  async extend(deliveries: readonly Delivery[], leaseUntil: number): Promise<void> {
+    for (const delivery of deliveries) {
+      const tag = readTag(delivery)
+      await setHeld(this.sql, tag.id, tag.deliveries, leaseUntil)
+    }
+  }
+}
+
+function readTag({ tag }: Delivery): { id: number; deliveries: number } {
+  const [id, deliveries] = tag.split(':')
+  return { id: Number(id), deliveries: Number(deliveries) }
+}
+
+function readBody({ task_id, body }: HeldMessage): TaskMessage | null {
+  try {
+    const message = JSON.parse(body) as TaskMessage
+    return message.id === task_id && typeof message.task === 'string' && Array.isArray(message.args) ? message : null
+  } catch {
+    return null
+  }
+}

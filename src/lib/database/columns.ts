@@ -1,0 +1,11 @@
+import type { Json } from '../task/json.js'
+
+/** An instant as it is stored: epoch milliseconds. */
+export const storedInstant = (date: Date | null): number | null => date?.getTime() ?? null
+
+export const instant = (stored: number): Date => new Date(stored)
+
+export const instantOrNull = (stored: number | null): Date | null => (stored === null ? null : new Date(stored))
+
+/** JSON columns hold text; SQL NULL stands for JSON null. */
+export const json = (text: string | null): Json => (text === null ? null : (JSON.parse(text) as Json))

@@ -1,0 +1,44 @@
+import { BusyError, ConfigurationError, UnavailableError } from '../task/errors.js'
+
+/** SQLite's result code, for example `SQLITE_BUSY_SNAPSHOT`; empty for any other error. */
+export function sqliteCode(error: unknown): string {
+  const code: unknown = error instanceof Error && 'code' in error ? error.code : ''
+  return typeof code === 'string' && code.startsWith('SQLITE_') ? code : ''
+}
+
+export const isBusy = (error: unknown): boolean => /^SQLITE_(BUSY|LOCKED)/.test(sqliteCode(error))
+
+/** Whether `error` says that `column` (as `table.column`) already holds the value. */
+export const isTaken = (error: unknown, column: string): boolean =>
+  sqliteCode(error) === 'SQLITE_CONSTRAINT_UNIQUE' && error instanceof Error && error.message.includes(column)
+
+/**
+ * The same failure in words for the person who runs the program, or `error` itself when it is none of the
+ * surroundings' (a bug, a constraint). Never holds a bound value.
+ */
+export function describeFailure(error: unknown, filename: string): unknown {
+  const code = sqliteCode(error)
+  const options = { cause: error }
+  if (isBusy(error)) {
+    return new BusyError(`the database ${filename} is locked by another process`, { ...options, hint: 'run it again in a moment' })
+  }
+  if (code.startsWith('SQLITE_READONLY')) {
+    return new ConfigurationError(`the database ${filename} cannot be written: the file or its folder is read-only`, {
+      ...options,
+      hint: 'give this user write access to the file and its folder',
+    })
+  }
+  if (code.startsWith('SQLITE_CANTOPEN')) {
+    return new ConfigurationError(`the database ${filename} cannot be opened`, {
+      ...options,
+      hint: 'check that the folder exists and that this user may read and write it',
+    })
+  }
+  if (code === 'SQLITE_NOTADB') {
+    return new ConfigurationError(`${filename} is not a SQLite database`, { ...options, hint: 'check the database setting: it names another file' })
+  }
+  if (/^SQLITE_(FULL|IOERR|CORRUPT|NOMEM|PROTOCOL)/.test(code)) {
+    return new UnavailableError(`the database ${filename} failed: ${error instanceof Error ? error.message : code}`, options)
+  }
+  return error
+}

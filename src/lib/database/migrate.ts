@@ -1,0 +1,87 @@
+import { MIGRATIONS } from '../../../migrations/index.js'
+import { ConfigurationError, UsageError } from '../task/errors.js'
+import type { Database } from './database.js'
+import type { Sql } from './sql.js'
+
+const TABLE = 'taskledger_migrations'
+
+export interface MigrationStatus {
+  readonly applied: readonly string[]
+  readonly pending: readonly string[]
+  /** Applied to the database by a newer program than this one. */
+  readonly unknown: readonly string[]
+}
+
+/** Which migrations the database has, in their order. Reads only, also on a database that has none. */
+export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
+  const tables = await sql.all('SELECT 1 FROM sqlite_master WHERE type = ? AND name = ?', ['table', TABLE])
+  const rows = tables.length === 0 ? [] : await sql.all<{ name: string }>(`SELECT name FROM ${TABLE} ORDER BY id`, [])
+  const names = rows.map((row) => row.name)
+  const known = Object.keys(MIGRATIONS)
+  return {
+    applied: names.filter((name) => known.includes(name)),
+    pending: known.filter((name) => !names.includes(name)),
+    unknown: names.filter((name) => !known.includes(name)),
+  }
+}
+
+/** @throws {ConfigurationError} when the schema is older or newer than this program */
+export async function checkSchema(database: Database): Promise<void> {
+  const { applied, pending, unknown } = await migrationStatus(database)
+  if (unknown.length > 0) {
+    throw new ConfigurationError(`the schema of ${database.filename} is newer than this program: it has ${unknown.join(', ')}`, {
+      hint: 'install the taskledger version that made it, or a later one',
+    })
+  }
+  if (applied.length === 0) {
+    throw new ConfigurationError(`there is no ledger in ${database.filename}`, {
+      hint: `make one with: taskledger migrate --database sqlite:${database.filename}`,
+    })
+  }
+  if (pending.length > 0) {
+    throw new ConfigurationError(`the schema of ${database.filename} is older than this program: it lacks ${pending.join(', ')}`, {
+      hint: `run: taskledger migrate --database sqlite:${database.filename}`,
+    })
+  }
+}
+
+export interface MigrationStep {
+  readonly name: string
+  readonly direction: 'up' | 'down'
+}
+
+/**
+ * What `migrateTo` would do.
+ *
+ * @param target a migration's name; `zero`: none; default: the newest
+ * @throws {UsageError} when no migration has that name
+ */
+export async function migrationPlan(sql: Sql, target?: string): Promise<MigrationStep[]> {
+  const known = Object.keys(MIGRATIONS)
+  const last = target === undefined ? known.length : target === 'zero' ? 0 : known.indexOf(target) + 1
+  if (target !== undefined && target !== 'zero' && last === 0) {
+    throw new UsageError(`there is no migration named ${target}; expected zero or one of ${known.join(', ')}`)
+  }
+  const { applied, pending } = await migrationStatus(sql)
+  const down = applied.filter((name) => known.indexOf(name) >= last).reverse()
+  const up = pending.filter((name) => known.indexOf(name) < last)
+  return [...down.map((name) => ({ name, direction: 'down' as const })), ...up.map((name) => ({ name, direction: 'up' as const }))]
+}
+
+/** Takes the database forward or back to `target`, one migration at a time, each in a transaction of its own. */
+export async function migrateTo(database: Database, target?: string, done: (step: MigrationStep) => void = () => {}): Promise<MigrationStep[]> {
+  const steps = await migrationPlan(database, target)
+  const config = {
+    tableName: TABLE,
+    migrationSource: {
+      getMigrations: async () => Object.keys(MIGRATIONS),
+      getMigrationName: (name: string) => name,
+      getMigration: async (name: string) => MIGRATIONS[name] ?? Promise.reject(new Error(`no migration ${name}`)),
+    },
+  }
+  for (const step of steps) {
+    await database.knex.migrate[step.direction]({ ...config, ...(step.direction === 'up' ? { name: step.name } : {}) })
+    done(step)
+  }
+  return steps
+}

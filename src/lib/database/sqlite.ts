@@ -1,0 +1,77 @@
+import type SqliteDatabase from 'better-sqlite3'
+import knex, { type Knex } from 'knex'
+import type { Binding, Sql } from './sql.js'
+
+/** How long a statement of SQLite's own waits for a lock before the caller may decide to wait on. */
+export const LOCK_WAIT_MS = 50
+
+/** Texts that vary (a list of ids, an optional filter) would fill the cache for ever. */
+const MAX_STATEMENTS = 250
+
+/**
+ * SQLite through knex: one connection, which `pool.afterCreate` makes durable. WAL lets readers and one writer
+ * work side by side; FULL makes a commit survive a power cut.
+ */
+export function openSqlite(filename: string, readonly: boolean): Knex {
+  return knex({
+    client: 'better-sqlite3',
+    connection: { filename, options: { readonly } },
+    useNullAsDefault: true,
+    compileSqlOnError: false, // an error message must not carry task arguments
+    acquireConnectionTimeout: 10_000,
+    pool: {
+      min: 1,
+      max: 1,
+      afterCreate: (connection: SqliteDatabase.Database, done: (error: Error | null, connection: SqliteDatabase.Database) => void) => {
+        try {
+          connection.pragma(`busy_timeout = ${LOCK_WAIT_MS}`)
+          connection.pragma('foreign_keys = ON')
+          if (!readonly) {
+            connection.pragma('journal_mode = WAL')
+            connection.pragma('synchronous = FULL')
+          }
+          done(null, connection)
+        } catch (error) {
+          connection.close()
+          done(error as Error, connection)
+        }
+      },
+    },
+  })
+}
+
+/** One raw connection, each statement prepared once. better-sqlite3 answers at once; the promise is for the contract. */
+export class SqliteConnection implements Sql {
+  private readonly statements = new Map<string, SqliteDatabase.Statement>()
+
+  constructor(readonly raw: SqliteDatabase.Database) {}
+
+  private prepare(text: string): SqliteDatabase.Statement {
+    const known = this.statements.get(text)
+    if (known) return known
+    if (this.statements.size >= MAX_STATEMENTS) this.statements.clear()
+    const statement = this.raw.prepare(text)
+    this.statements.set(text, statement)
+    return statement
+  }
+
+  async all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]> {
+    return this.prepare(text).all(bindings) as Row[]
+  }
+
+  async run(text: string, bindings: readonly Binding[]): Promise<number> {
+    return this.prepare(text).run(bindings).changes
+  }
+
+  begin(): void {
+    this.prepare('BEGIN IMMEDIATE').run()
+  }
+
+  commit(): void {
+    this.prepare('COMMIT').run()
+  }
+
+  rollback(): void {
+    if (this.raw.inTransaction) this.prepare('ROLLBACK').run()
+  }
+}

@@ -1,0 +1,47 @@
+import { instant } from '../database/columns.js'
+import type { Sql } from '../database/sql.js'
+import type { ErrorRecord } from '../task/outcome.js'
+
+/** Why a line of history was written: what became of an execution, or of a try to send. */
+export type AttemptKind = 'retry' | 'failure' | 'late-result' | 'send-failed'
+
+export interface Attempt {
+  readonly seq: number
+  readonly at: Date
+  readonly kind: AttemptKind
+  readonly workerId: string | null
+  readonly errorType: string | null
+  readonly errorMessage: string | null
+  readonly traceback: string | null
+}
+
+/** Adds one line to the history of a task. History is never changed. */
+export async function recordAttempt(sql: Sql, taskId: string, kind: AttemptKind, workerId: string | null, error: ErrorRecord | null, now: number): Promise<void> {
+  await sql.run(
+    `INSERT INTO task_attempt (task_id, seq, at, kind, worker_id, error_type, error_message, traceback)
+     VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?), ?, ?, ?, ?, ?, ?)`,
+    [taskId, taskId, now, kind, workerId, error?.type ?? null, error?.message ?? null, error?.traceback ?? null],
+  )
+}
+
+/** The history of a task, oldest first. */
+export async function attemptsOf(sql: Sql, taskId: string): Promise<Attempt[]> {
+  const rows = await sql.all<{
+    seq: number
+    at: number
+    kind: AttemptKind
+    worker_id: string | null
+    error_type: string | null
+    error_message: string | null
+    traceback: string | null
+  }>('SELECT seq, at, kind, worker_id, error_type, error_message, traceback FROM task_attempt WHERE task_id = ? ORDER BY seq', [taskId])
+  return rows.map((row) => ({
+    seq: row.seq,
+    at: instant(row.at),
+    kind: row.kind,
+    workerId: row.worker_id,
+    errorType: row.error_type,
+    errorMessage: row.error_message,
+    traceback: row.traceback,
+  }))
+}

@@ -1,0 +1,95 @@
+import type { Sql } from '../database/sql.js'
+import { type StoredRow, type TaskRow, taskRow } from './row.js'
+
+/** Waiting for its eta, unclaimed. The same words as the index task_result_due, so that SQLite uses it. */
+const WAITING = 'finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL'
+
+/**
+ * Claims SCHEDULED rows whose eta has passed (strictly before `now`), in eta order, at most as many as `newIds`.
+ *
+ * Choosing and marking are one UPDATE, so two senders never share a row. Each row's `scheduled_id` is the id
+ * of the task that will be sent for it. A row that could not be sent is left alone until `retryBefore`.
+ */
+export async function claimDue(sql: Sql, newIds: readonly string[], now: number, retryBefore: number): Promise<TaskRow[]> {
+  const rows = await sql.all<StoredRow>(
+    `UPDATE task_result SET scheduled_id = claim.new_id, claimed_at = ?
+       FROM (SELECT due.id, ids.value AS new_id
+               FROM (SELECT id, row_number() OVER (ORDER BY eta, id) - 1 AS n
+                       FROM (SELECT id, eta FROM task_result WHERE ${WAITING} AND eta < ? AND status = 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)
+                              ORDER BY eta, id LIMIT ?)) AS due
+               JOIN json_each(?) AS ids ON ids.key = due.n) AS claim
+      WHERE task_result.id = claim.id
+      RETURNING task_result.*`,
+    [now, now, retryBefore, newIds.length, JSON.stringify(newIds)],
+  )
+  return rows.map(taskRow).sort(byEta)
+}
+
+/** Takes over claims made at or before `cutoff`, oldest first: their sender died before it sent. Their new ids stay. */
+export async function resumeClaims(sql: Sql, cutoff: number, now: number, limit: number): Promise<TaskRow[]> {
+  const rows = await sql.all<StoredRow>(
+    `UPDATE task_result SET claimed_at = ?
+      WHERE id IN (SELECT id FROM task_result WHERE finished_at IS NULL AND scheduled_id IS NOT NULL AND claimed_at <= ? ORDER BY claimed_at, id LIMIT ?)
+      RETURNING *`,
+    [now, cutoff, limit],
+  )
+  return rows.map(taskRow).sort(byEta)
+}
+
+/** Gives claims up, so that the rows are sent again under new ids; also tells how many there were. */
+export async function releaseClaims(sql: Sql, taskIds: readonly string[]): Promise<number> {
+  let released = 0
+  for (const taskId of taskIds) {
+    released += await sql.run('UPDATE task_result SET scheduled_id = NULL WHERE task_id = ? AND scheduled_id IS NOT NULL AND finished_at IS NULL', [taskId])
+  }
+  return released
+}
+
+/** Gives one claim up and says why on the row. `claimed_at` stays: it tells the next pass when this was tried. */
+export async function releaseWithError(sql: Sql, taskId: string, scheduledId: string, errorType: string, errorMessage: string): Promise<boolean> {
+  const changed = await sql.run(
+    'UPDATE task_result SET scheduled_id = NULL, error_type = ?, error_message = ? WHERE task_id = ? AND scheduled_id = ? AND finished_at IS NULL',
+    [errorType, errorMessage, taskId, scheduledId],
+  )
+  return changed === 1
+}
+
+/** Notes on a row that waits (a retry, an unpublished task) that sending it failed, and when. */
+export async function noteSendFailure(sql: Sql, taskId: string, errorType: string, errorMessage: string, now: number): Promise<void> {
+  await sql.run('UPDATE task_result SET claimed_at = ?, error_type = ?, error_message = ? WHERE task_id = ? AND published_at IS NULL AND finished_at IS NULL', [
+    now,
+    errorType,
+    errorMessage,
+    taskId,
+  ])
+}
+
+/** Rows that wait for a retry, or for a broker that took no message yet, and whose eta has passed; in eta order. */
+export async function findDueRetries(sql: Sql, now: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
+  const rows = await sql.all<StoredRow>(
+    `SELECT * FROM task_result WHERE ${WAITING} AND eta < ? AND status <> 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?) ORDER BY eta, id LIMIT ?`,
+    [now, retryBefore, limit],
+  )
+  return rows.map(taskRow)
+}
+
+/** Tasks recorded at or before `cutoff` whose message no broker has confirmed, oldest first. */
+export async function findUnpublished(sql: Sql, cutoff: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
+  const rows = await sql.all<StoredRow>(
+    `SELECT * FROM task_result WHERE finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND updated_at <= ? AND (claimed_at IS NULL OR claimed_at <= ?)
+      ORDER BY updated_at, id LIMIT ?`,
+    [cutoff, retryBefore, limit],
+  )
+  return rows.map(taskRow)
+}
+
+/** When the next waiting row is due, or null when none waits. Rows whose sending failed after `retryBefore` do not count. */
+export async function nextEta(sql: Sql, retryBefore: number): Promise<number | null> {
+  const [row] = await sql.all<{ eta: number }>(
+    `SELECT eta FROM task_result WHERE ${WAITING} AND (claimed_at IS NULL OR claimed_at <= ?) ORDER BY eta, id LIMIT 1`,
+    [retryBefore],
+  )
+  return row?.eta ?? null
+}
+
+const byEta = (a: TaskRow, b: TaskRow): number => (a.eta?.getTime() ?? 0) - (b.eta?.getTime() ?? 0) || a.id - b.id

@@ -1,0 +1,116 @@
+import type { Sql } from '../database/sql.js'
+import type { Json } from '../task/json.js'
+import type { ErrorRecord } from '../task/outcome.js'
+import type { StoredArguments } from './arguments.js'
+
+/** The execution that owns a started row. Only it may end the row; nobody else's answer counts. */
+export interface Owner {
+  readonly taskId: string
+  readonly workerId: string
+  readonly deliveries: number
+}
+
+/** An end: when, and until when the result is kept (null: for ever). */
+export interface End {
+  readonly at: number
+  readonly resultExpiresAt: number | null
+}
+
+const OWNED = 'task_id = ? AND worker_id = ? AND deliveries = ? AND finished_at IS NULL AND lease_until IS NOT NULL'
+const owned = (owner: Owner) => [owner.taskId, owner.workerId, owner.deliveries]
+
+/** Open, and not running under a live lease. A scheduled row is not for a worker to take. */
+const FREE = "task_id = ? AND finished_at IS NULL AND status <> 'SCHEDULED' AND (lease_until IS NULL OR lease_until <= ?)"
+
+/**
+ * PENDING or RETRY → STARTED, and STARTED again after a redelivery.
+ *
+ * @param options the row's options with what the worker knows better (the ack mode); null leaves them
+ * @returns false when the row is missing, finished, or running under a live lease
+ */
+export async function moveToStarted(sql: Sql, owner: Owner, leaseUntil: number, maxRetries: number | null, options: string | null, now: number): Promise<boolean> {
+  const changed = await sql.run(
+    `UPDATE task_result SET status = 'STARTED', worker_id = ?, deliveries = ?, lease_until = ?, max_retries = ?, options = coalesce(?, options),
+       started_at = ?, updated_at = ?, published_at = coalesce(published_at, ?) WHERE ${FREE}`,
+    [owner.workerId, owner.deliveries, leaseUntil, maxRetries, options, now, now, now, owner.taskId, now],
+  )
+  return changed === 1
+}
+
+/** STARTED → SUCCESS, by its owner. */
+export async function moveToSuccess(sql: Sql, owner: Owner, result: string | null, end: End): Promise<boolean> {
+  const changed = await sql.run(
+    `UPDATE task_result SET status = 'SUCCESS', result = ?, error_type = NULL, error_message = NULL, traceback = NULL,
+       lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ? WHERE ${OWNED}`,
+    [result, end.at, end.at, end.resultExpiresAt, ...owned(owner)],
+  )
+  return changed === 1
+}
+
+const FAIL = `status = 'FAILURE', error_type = ?, error_message = ?, traceback = ?, lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ?`
+const failed = (error: ErrorRecord, end: End) => [error.type, error.message, error.traceback, end.at, end.at, end.resultExpiresAt]
+
+/** STARTED → FAILURE, by its owner. */
+export async function moveToFailure(sql: Sql, owner: Owner, error: ErrorRecord, end: End): Promise<boolean> {
+  return (await sql.run(`UPDATE task_result SET ${FAIL} WHERE ${OWNED}`, [...failed(error, end), ...owned(owner)])) === 1
+}
+
+/** PENDING, RETRY, or STARTED without a live lease → FAILURE: no worker can run it. */
+export async function failUnstarted(sql: Sql, taskId: string, error: ErrorRecord, end: End): Promise<boolean> {
+  return (await sql.run(`UPDATE task_result SET ${FAIL} WHERE ${FREE}`, [...failed(error, end), taskId, end.at])) === 1
+}
+
+/** STARTED → RETRY, by its owner: the row waits for its eta, with the whole of the arguments, until a sender publishes it. */
+export async function moveToRetry(sql: Sql, owner: Owner, retries: number, eta: number, error: ErrorRecord | null, stored: StoredArguments, now: number): Promise<boolean> {
+  const changed = await sql.run(
+    `UPDATE task_result SET status = 'RETRY', retries = ?, eta = ?, error_type = ?, error_message = ?, traceback = ?, args = ?, kwargs = ?, options = ?,
+       worker_id = NULL, lease_until = NULL, published_at = NULL, claimed_at = NULL, deliveries = 0, updated_at = ? WHERE ${OWNED}`,
+    [retries, eta, error?.type ?? null, error?.message ?? null, error?.traceback ?? null, stored.args, stored.kwargs, stored.options, now, ...owned(owner)],
+  )
+  return changed === 1
+}
+
+const REVOKE = `status = 'REVOKED', error_type = 'TaskRevokedError', error_message = ?, lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ?`
+
+/** PENDING, RETRY, or STARTED without a live lease → REVOKED. */
+export async function revokeUnstarted(sql: Sql, taskId: string, reason: string, end: End): Promise<boolean> {
+  return (await sql.run(`UPDATE task_result SET ${REVOKE} WHERE ${FREE}`, [reason, end.at, end.at, end.resultExpiresAt, taskId, end.at])) === 1
+}
+
+/** SCHEDULED → REVOKED. Once a sender has claimed it, only that sender's claim decides. */
+export async function revokeScheduled(sql: Sql, taskId: string, reason: string, end: End): Promise<boolean> {
+  const changed = await sql.run(`UPDATE task_result SET ${REVOKE} WHERE task_id = ? AND finished_at IS NULL AND status = 'SCHEDULED'`, [
+    reason,
+    end.at,
+    end.at,
+    end.resultExpiresAt,
+    taskId,
+  ])
+  return changed === 1
+}
+
+/** SCHEDULED → SCHEDULED_SENT, by the sender whose claim is `scheduledId`. */
+export async function moveToScheduledSent(sql: Sql, taskId: string, scheduledId: string, stored: StoredArguments, end: End): Promise<boolean> {
+  const result: Json = { new_task_id: scheduledId }
+  const changed = await sql.run(
+    `UPDATE task_result SET status = 'SCHEDULED_SENT', result = ?, args = ?, kwargs = ?, options = ?, error_type = NULL, error_message = NULL, traceback = NULL,
+       updated_at = ?, finished_at = ?, result_expires_at = ? WHERE task_id = ? AND scheduled_id = ? AND status = 'SCHEDULED' AND finished_at IS NULL`,
+    [JSON.stringify(result), stored.args, stored.kwargs, stored.options, end.at, end.at, end.resultExpiresAt, taskId, scheduledId],
+  )
+  return changed === 1
+}
+
+/** A started row says again that its owner lives. False: it is no longer this owner's. */
+export async function extendLease(sql: Sql, owner: Owner, leaseUntil: number): Promise<boolean> {
+  return (await sql.run(`UPDATE task_result SET lease_until = ? WHERE ${OWNED}`, [leaseUntil, ...owned(owner)])) === 1
+}
+
+/** A started row whose message goes back to the queue: the next worker need not wait for the lease. */
+export async function endLease(sql: Sql, owner: Owner, now: number): Promise<boolean> {
+  return (await sql.run(`UPDATE task_result SET lease_until = ? WHERE ${OWNED}`, [now, ...owned(owner)])) === 1
+}
+
+/** Removes an open or finished row of a task whose result nobody wants, once its execution has ended. */
+export async function removeOwned(sql: Sql, owner: Owner): Promise<boolean> {
+  return (await sql.run(`DELETE FROM task_result WHERE ${OWNED}`, owned(owner))) === 1
+}

@@ -1,0 +1,124 @@
+import type { Binding, Sql } from '../database/sql.js'
+import { FINAL_STATUSES } from '../task/status.js'
+import { type StoredRow, type TaskRow, taskRow } from './row.js'
+
+/**
+ * What keeps a row from ending:
+ *
+ * - `unpublished`: no broker ever confirmed its message
+ * - `unclaimed`: its message is out, and no worker has it (or has it back, after a late-ack worker died)
+ * - `lost`: its worker took and acked it, and is gone
+ * - `stuck`: its worker is alive, and has been at it for longer than the age asked for
+ * - `overdue`: its eta has passed, and no sender sent it
+ * - `claimed`: a sender claimed it and did not send it
+ * - `ended`: it has ended, in a status the caller does not call terminal
+ */
+export const STALE_REASONS = ['unpublished', 'unclaimed', 'lost', 'stuck', 'overdue', 'claimed', 'ended'] as const
+export type StaleReason = (typeof STALE_REASONS)[number]
+
+export type StaleRow = TaskRow & { readonly reason: StaleReason }
+
+/** Which rows of a stale list to leave out. */
+export interface StaleFilter {
+  /** Rows last touched at or before this instant. */
+  readonly cutoff: number
+  readonly now: number
+  readonly limit: number
+  readonly reasons?: readonly StaleReason[]
+  /** Only tasks whose name matches one of these globs. */
+  readonly tasks?: readonly string[]
+  readonly queue?: string
+}
+
+interface Part {
+  readonly reasons: readonly StaleReason[]
+  readonly where: string
+  readonly bindings: readonly Binding[]
+  /** What the age is measured from, and the order. */
+  readonly from: 'updated_at' | 'eta' | 'claimed_at' | 'finished_at'
+}
+
+/** The reason of a row, by what its columns say at `now`. */
+const REASON = `CASE
+  WHEN finished_at IS NOT NULL THEN 'ended'
+  WHEN scheduled_id IS NOT NULL THEN 'claimed'
+  WHEN published_at IS NULL AND eta IS NOT NULL THEN 'overdue'
+  WHEN published_at IS NULL THEN 'unpublished'
+  WHEN worker_id IS NULL THEN 'unclaimed'
+  WHEN lease_until > ? THEN 'stuck'
+  WHEN json_extract(options, '$.acksLate') THEN 'unclaimed'
+  ELSE 'lost' END`
+
+/** A row that an operator has sent again is that copy's business from then on. */
+const NOT_RETRIED = 'NOT EXISTS (SELECT 1 FROM task_result AS copy WHERE copy.retry_of = task_result.task_id AND copy.retry_of IS NOT NULL)'
+
+async function select(sql: Sql, parts: readonly Part[], filter: StaleFilter): Promise<StaleRow[]> {
+  const wanted = filter.reasons ?? STALE_REASONS
+  const chosen = parts.filter((part) => part.reasons.some((reason) => wanted.includes(reason)))
+  const found: (StoredRow & { reason: StaleReason; age_from: number })[] = []
+  for (const part of chosen) {
+    const conditions = [part.where, `${part.from} <= ?`, NOT_RETRIED]
+    const bindings: Binding[] = [filter.now, ...part.bindings, filter.cutoff]
+    if (filter.tasks && filter.tasks.length > 0) {
+      conditions.push(`(${filter.tasks.map(() => 'task GLOB ?').join(' OR ')})`)
+      bindings.push(...filter.tasks)
+    }
+    if (filter.queue !== undefined) {
+      conditions.push('queue = ?')
+      bindings.push(filter.queue)
+    }
+    const inner = `SELECT *, ${REASON} AS reason, ${part.from} AS age_from FROM task_result WHERE ${conditions.join(' AND ')}`
+    const text = filter.reasons ? `SELECT * FROM (${inner}) WHERE reason IN (SELECT value FROM json_each(?))` : inner
+    if (filter.reasons) bindings.push(JSON.stringify(filter.reasons))
+    found.push(...(await sql.all<(typeof found)[number]>(`${text} ORDER BY ${part.from}, id LIMIT ?`, [...bindings, filter.limit])))
+  }
+  found.sort((a, b) => a.age_from - b.age_from || a.id - b.id)
+  return found.slice(0, filter.limit).map((row) => ({ ...taskRow(row), reason: row.reason }))
+}
+
+/**
+ * Rows that should have ended by now, oldest first.
+ *
+ * @param terminal the statuses that count as ended; the default are the final ones. A SCHEDULED row is never
+ *   stale here: it waits on purpose, and `findStaleScheduled` watches it.
+ */
+export function findStale(sql: Sql, filter: StaleFilter, terminal: readonly string[] = FINAL_STATUSES): Promise<StaleRow[]> {
+  const notTerminal = `status NOT IN (SELECT value FROM json_each(?)) AND status <> 'SCHEDULED'`
+  const bindings = [JSON.stringify(terminal)]
+  const open: Part[] = [
+    { reasons: ['unclaimed', 'lost', 'stuck'], where: `finished_at IS NULL AND published_at IS NOT NULL AND ${notTerminal}`, bindings, from: 'updated_at' },
+    { reasons: ['unpublished'], where: `finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND ${notTerminal}`, bindings, from: 'updated_at' },
+    {
+      reasons: ['overdue'],
+      where: `finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL AND ${notTerminal}`,
+      bindings,
+      from: 'eta',
+    },
+  ]
+  const ended = FINAL_STATUSES.filter((status) => !terminal.includes(status))
+  const unhappy = terminal.includes('SUCCESS') ? " AND status <> 'SUCCESS'" : ''
+  const finished: Part[] = ended.map((status) => ({
+    reasons: ['ended'],
+    where: `finished_at IS NOT NULL AND status = ?${unhappy}`,
+    bindings: [status],
+    from: 'finished_at',
+  }))
+  return select(sql, [...open, ...finished], filter)
+}
+
+/**
+ * SCHEDULED rows that should have been sent by now, oldest first: `claimed` ones measured from their claim,
+ * `overdue` ones from their eta.
+ */
+export function findStaleScheduled(sql: Sql, filter: StaleFilter): Promise<StaleRow[]> {
+  const parts: Part[] = [
+    { reasons: ['claimed'], where: 'finished_at IS NULL AND scheduled_id IS NOT NULL', bindings: [], from: 'claimed_at' },
+    {
+      reasons: ['overdue'],
+      where: "finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL AND status = 'SCHEDULED'",
+      bindings: [],
+      from: 'eta',
+    },
+  ]
+  return select(sql, parts, filter)
+}
