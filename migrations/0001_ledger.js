@@ -93,6 +93,7 @@ export async function up(knex) {
     table.bigInteger('held_until')
   })
   await knex.raw('CREATE INDEX task_message_ready ON task_message (queue, priority DESC, id) WHERE held_until IS NULL')
+  await knex.raw('CREATE INDEX task_message_task_id ON task_message (task_id)')
   await knex.raw('CREATE INDEX task_message_held ON task_message (held_until) WHERE held_until IS NOT NULL')
 
   await knex.schema.createTable('task_worker', (table) => {

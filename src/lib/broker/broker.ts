@@ -46,5 +46,7 @@ export interface Broker extends Postings {
   receive(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]>
   /** Resolves when a message may be ready, after `timeoutMs` at the latest, or when aborted. */
   wait(queues: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void>
+  /** Whether a message of this task is still waiting or in a worker's hands; null where the broker cannot tell. */
+  has(taskId: string): Promise<boolean | null>
   close(): Promise<void>
 }

@@ -19,7 +19,7 @@ export async function claimDue(sql: Sql, newIds: readonly string[], now: number,
                               ORDER BY eta, id LIMIT ?)) AS due
                JOIN json_each(?) AS ids ON ids.key = due.n) AS claim
       WHERE task_result.id = claim.id
-      RETURNING task_result.*`,
+      RETURNING *`,
     [now, now, retryBefore, newIds.length, JSON.stringify(newIds)],
   )
   return rows.map(taskRow).sort(byEta)

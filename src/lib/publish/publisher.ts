@@ -5,7 +5,7 @@ import { isTaken } from '../database/failure.js'
 import { type Sql, sqlOfTransaction } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { markPublished, recordTask } from '../ledger/record.js'
-import { UsageError } from '../task/errors.js'
+import { PlainError, UsageError } from '../task/errors.js'
 import type { TaskMessage } from '../task/message.js'
 
 /** Sees every message before it is recorded or sent. Throwing refuses the publish. */
@@ -18,6 +18,16 @@ export interface PublishHooks {
   readonly beforePublish: readonly BeforePublish[]
   readonly afterPublish: readonly AfterPublish[]
 }
+
+export interface PublishTerms {
+  /** The caller's own transaction on the ledger's database: row and message are there once it commits. */
+  readonly trx?: Knex.Transaction
+  /** Asked in the commit that records the task; an answer other than null refuses it, and nothing is written. */
+  readonly refusal?: (sql: Sql) => Promise<string | null>
+}
+
+/** A publish that the ledger's own state forbids. */
+export class RefusedError extends PlainError {}
 
 /** A second publish under one task id. */
 export class TaskIdTakenError extends UsageError {
@@ -38,15 +48,20 @@ export class Publisher {
     private readonly report: (error: unknown) => void,
   ) {}
 
+  /** Whether a row and its message are one commit. */
+  get joins(): boolean {
+    return this.broker.within !== null
+  }
+
   /**
    * Records the task and hands its message to the broker. A message with a future eta stops after the row.
    *
-   * @param trx the caller's own transaction on the ledger's database: row and message are there once it commits
    * @throws {TaskIdTakenError} when the id is recorded already
+   * @throws {RefusedError} when `terms.refusal` answers why not
    */
-  async publish(message: TaskMessage, trx?: Knex.Transaction): Promise<void> {
+  async publish(message: TaskMessage, terms: PublishTerms = {}): Promise<void> {
     for (const hook of this.hooks.beforePublish) await hook(message)
-    await this.accept(message, trx ? await this.ownTransaction(trx) : null, trx)
+    await this.accept(message, terms)
     for (const hook of this.hooks.afterPublish) await hook(message)
   }
 
@@ -90,13 +105,17 @@ export class Publisher {
     return (this.tracking.trackPublish && message.options.ignoreResult !== true) || message.retryOf !== null
   }
 
-  private async accept(message: TaskMessage, sql: Sql | null, trx?: Knex.Transaction): Promise<void> {
-    const record = (on: Sql) => this.recordWithin(on, message)
-    const done = await (sql ? record(sql) : this.database.write(record)).catch((error) => {
+  private async accept(message: TaskMessage, { trx, refusal }: PublishTerms): Promise<void> {
+    const record = async (sql: Sql) => {
+      const refused = await refusal?.(sql)
+      if (refused) throw new RefusedError(refused)
+      return this.recordWithin(sql, message)
+    }
+    const done = await (trx ? record(await this.ownTransaction(trx)) : this.database.write(record)).catch((error) => {
       throw isTaken(error, 'task_result.task_id') ? new TaskIdTakenError(message.id) : error
     })
     if (done === 'published') return
-    if (trx) void trx.executionPromise.then(() => this.send(message)).catch(this.report) // rolled back: nothing to send
+    if (trx) void trx.executionPromise.then(() => this.send(message), () => {}).catch(this.report) // rolled back: nothing to send
     else await this.send(message)
   }
 

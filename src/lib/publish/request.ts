@@ -6,7 +6,7 @@ import type { MessageOptions, TaskMessage } from '../task/message.js'
 /** What a caller may say about one publish. Names and units are Celery's; durations are seconds. */
 export interface PublishOptions {
   readonly kwargs?: JsonObject
-  /** Default: the task's, then the route's, then the app's `defaultQueue`. */
+  /** Default: the task's, then its route's, then the app's `defaultQueue`. */
   readonly queue?: string
   /** 0 to 255, higher first. Default: 0. */
   readonly priority?: number
@@ -71,8 +71,9 @@ function checkOptions(options: PublishOptions): void {
   if (headers !== undefined) check(isJsonObject(headers), 'headers', 'an object', headers)
 }
 
-/** The first route whose glob matches the task's name (`*` any text, `?` one character). */
+/** The route of exactly this name, else the first whose glob matches it (`*` any text, `?` one character). */
 function routed(task: string, routes: Readonly<Record<string, string>>): string | undefined {
+  if (Object.hasOwn(routes, task)) return routes[task]
   for (const [glob, queue] of Object.entries(routes)) {
     const pattern = glob.replaceAll(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')
     if (new RegExp(`^${pattern}$`, 's').test(task)) return queue
@@ -86,8 +87,8 @@ export interface Routing {
 }
 
 /**
- * The message a publish call asks for. A call's options win over the route, the route over the task's defaults
- * (Celery: `task_routes` before task attributes).
+ * The message a publish call asks for. A call's options win over the task's own, those over a route, a route over
+ * `defaultQueue` (the order of Celery's `task_routes`).
  *
  * @throws {UsageError} for an option that is unknown or of the wrong type
  * @throws {NotJsonError} for an argument JSON cannot carry; it names the path, for example `args[0].when`
@@ -98,7 +99,7 @@ export function messageFor(task: string, args: readonly unknown[], options: Publ
   if (options.kwargs) encodeJson(options.kwargs, 'kwargs')
   if (options.headers) encodeJson(options.headers, 'headers')
   const id = options.taskId ?? newTaskId(nowMs)
-  const queue = options.queue ?? routed(task, routing.routes) ?? defaults.queue ?? routing.defaultQueue
+  const queue = options.queue ?? defaults.queue ?? routed(task, routing.routes) ?? routing.defaultQueue
   const expires = options.expires ?? defaults.expires ?? null
   const eta = options.eta?.getTime() ?? (options.countdown ? nowMs + options.countdown * 1000 : null)
   return {

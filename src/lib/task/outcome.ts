@@ -11,10 +11,10 @@ export interface ErrorRecord {
 
 /** The ways one execution can end. */
 export type Outcome =
-  | { readonly kind: 'succeeded'; readonly result: Json }
+  /** `text` is the result's JSON; null for a null result. */
+  | { readonly kind: 'succeeded'; readonly result: Json; readonly text: string | null }
   | { readonly kind: 'retrying'; readonly eta: number; readonly error: ErrorRecord | null }
   | { readonly kind: 'failed'; readonly error: ErrorRecord; readonly expected: boolean }
-  | { readonly kind: 'revoked'; readonly reason: string }
 
 /** A stack longer than this is cut, and says so. */
 const MAX_TRACEBACK = 256 * 1024

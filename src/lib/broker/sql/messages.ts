@@ -59,8 +59,6 @@ export async function anythingReady(sql: Sql, queues: readonly string[], now: nu
   return rows.length > 0
 }
 
-/** How many messages of each queue are ready. */
-export async function countReady(sql: Sql, queue: string): Promise<number> {
-  const [row] = await sql.all<{ n: number }>('SELECT count(*) AS n FROM task_message WHERE queue = ? AND held_until IS NULL', [queue])
-  return row?.n ?? 0
+export async function hasMessage(sql: Sql, taskId: string): Promise<boolean> {
+  return (await sql.all('SELECT 1 FROM task_message WHERE task_id = ? LIMIT 1', [taskId])).length > 0
 }

@@ -3,7 +3,7 @@ import type { Database } from '../../database/database.js'
 import type { Sql } from '../../database/sql.js'
 import type { TaskMessage } from '../../task/message.js'
 import type { Broker, Delivery, Postings } from '../broker.js'
-import { anythingReady, claimMessages, deleteHeld, type HeldMessage, insertMessage, releaseHeld, setHeld } from './messages.js'
+import { anythingReady, claimMessages, deleteHeld, type HeldMessage, hasMessage, insertMessage, releaseHeld, setHeld } from './messages.js'
 
 /** How often an idle worker looks for messages that another process published. */
 const POLL_MS = 25
@@ -59,6 +59,10 @@ export class SqlBroker implements Broker {
       if (await anythingReady(this.database, queues, this.now())) return
       await sleep(POLL_MS, undefined, { signal }).catch(() => {}) // rejects only when aborted
     }
+  }
+
+  has(taskId: string): Promise<boolean> {
+    return hasMessage(this.database, taskId)
   }
 
   /** The database belongs to the app, which closes it. */

@@ -1,0 +1,46 @@
+import type { Broker } from '../broker/broker.js'
+import { SqlBroker } from '../broker/sql/sql-broker.js'
+import { Database } from '../database/database.js'
+import { checkSchema } from '../database/migrate.js'
+import { Redaction } from '../ledger/arguments.js'
+import { type PublishHooks, Publisher } from '../publish/publisher.js'
+import { Sender } from '../schedule/sender.js'
+import { readSettings, type Settings, type SettingSources } from './settings.js'
+
+/** The parts of an app, chosen by its settings and joined. */
+export interface Parts {
+  readonly settings: Settings
+  readonly database: Database
+  readonly broker: Broker
+  readonly redaction: Redaction
+  readonly publisher: Publisher
+  readonly sender: Sender
+  readonly now: () => number
+}
+
+/** Rows a sender claims in one commit. */
+const SEND_BATCH = 100
+
+/** @param mode `read` for a program that only looks: it then cannot change or create anything */
+export async function openParts(
+  sources: SettingSources,
+  mode: 'read' | 'write',
+  hooks: PublishHooks,
+  report: (error: unknown) => void,
+  now: () => number,
+): Promise<Parts> {
+  const settings = await readSettings(sources)
+  const redaction = new Redaction(settings.redact)
+  const database = await Database.open(settings.database, mode, sources.cwd)
+  try {
+    await checkSchema(database)
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+  const broker = new SqlBroker(database, now)
+  const publisher = new Publisher(database, broker, redaction, hooks, settings, now, report)
+  const senderSettings = { batch: SEND_BATCH, leaseMs: settings.lease * 1000, resultExpires: settings.resultExpires }
+  const sender = new Sender(database, publisher, redaction, senderSettings, report, now)
+  return { settings, database, broker, redaction, publisher, sender, now }
+}

@@ -1,0 +1,170 @@
+import { dirname, resolve } from 'node:path'
+import { lilconfig } from 'lilconfig'
+import * as v from 'valibot'
+import { ConfigurationError } from '../task/errors.js'
+
+const seconds = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(least))
+const count = v.pipe(v.number(), v.integer(), v.minValue(1))
+const name = v.pipe(v.string(), v.nonEmpty())
+
+/** Every setting: its type here, its default in DEFAULTS. A duration is in seconds. */
+const SCHEMA = v.strictObject({
+  database: v.optional(name),
+  broker: v.optional(v.literal('sql:')),
+  app: v.optional(name),
+  defaultQueue: v.optional(name),
+  routes: v.optional(v.record(v.string(), name)),
+  trackPublish: v.optional(v.boolean()),
+  scheduleEta: v.optional(v.boolean()),
+  forceJson: v.optional(v.boolean()),
+  resultExpires: v.optional(v.nullable(seconds(0))),
+  redact: v.optional(v.array(name)),
+  lease: v.optional(seconds(0.1)),
+  concurrency: v.optional(count),
+  maxDeliveries: v.optional(count),
+})
+
+/** What may be set: in `createApp`, in `taskledger.config.{js,mjs,json}`, or as `TASKLEDGER_…` in the environment. */
+export interface Settings {
+  /** Default: `sqlite:taskledger.db`, relative to the working directory. */
+  readonly database: string
+  /** `sql:` (default): messages live in the ledger's own database. */
+  readonly broker: 'sql:'
+  /** The module that exports `app`, for commands that run tasks. */
+  readonly app: string | null
+  /** Default: `default`. */
+  readonly defaultQueue: string
+  /** Globs on task names, and the queue of each. The first that matches wins. Default: none. */
+  readonly routes: Readonly<Record<string, string>>
+  /** Whether a row is written when a task is published (default), or only when a worker starts it. */
+  readonly trackPublish: boolean
+  /** Whether a task with an eta waits as a row (default), or in the broker. */
+  readonly scheduleEta: boolean
+  /** Whether a result that is not JSON is kept as text instead of failing the task. Default: false. */
+  readonly forceJson: boolean
+  /** Seconds a result is kept after its task ended; null: for ever. Default: a day. */
+  readonly resultExpires: number | null
+  /** Paths in arguments the ledger must not keep, such as `kwargs.token`. Default: none. */
+  readonly redact: readonly string[]
+  /** Seconds a worker or a delivery may be silent before it counts as lost; renewed at a third of it. Default: 30. */
+  readonly lease: number
+  /** How many tasks a worker runs at one time. Default: 10. */
+  readonly concurrency: number
+  /** How often a message is delivered before its task fails as one that kills its workers. Default: 5. */
+  readonly maxDeliveries: number
+}
+
+export const DEFAULTS: Settings = {
+  database: 'sqlite:taskledger.db',
+  broker: 'sql:',
+  app: null,
+  defaultQueue: 'default',
+  routes: {},
+  trackPublish: true,
+  scheduleEta: true,
+  forceJson: false,
+  resultExpires: 86_400,
+  redact: [],
+  lease: 30,
+  concurrency: 10,
+  maxDeliveries: 5,
+}
+
+export const SETTING_NAMES = Object.keys(DEFAULTS) as readonly (keyof Settings)[]
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** The environment of this process; nothing else in the program reads it. */
+export const environment = (): Environment => process.env
+
+/**
+ * The settings in `given`, checked.
+ *
+ * @param source how a person knows where they came from, for the error
+ * @throws {ConfigurationError} for an unknown setting or a wrong type; it names the setting
+ */
+export function checkSettings(given: unknown, source: string): Partial<Settings> {
+  const { success, output, issues } = v.safeParse(SCHEMA, given)
+  if (success) return Object.fromEntries(Object.entries(output).filter(([, value]) => value !== undefined)) as Partial<Settings>
+  const [issue] = issues
+  const path = v.getDotPath(issue)
+  if (issue.type === 'strict_object' && issue.expected === 'never' && path !== null) {
+    throw new ConfigurationError(`${source}: there is no setting named ${path}`, { hint: `the settings are ${SETTING_NAMES.join(', ')}` })
+  }
+  throw new ConfigurationError(`${source}: ${path ?? 'the settings'}: expected ${issue.expected ?? 'another value'}, got: ${issue.received}`)
+}
+
+/** `TASKLEDGER_DEFAULT_QUEUE` for `defaultQueue`. */
+export const variableOf = (setting: string): string => `TASKLEDGER_${setting.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+
+/** A variable's text as the setting's type: text stays text where text is expected, anything else is read as JSON. */
+function valueOf(setting: keyof Settings, text: string): unknown {
+  const expectsText = typeof DEFAULTS[setting] === 'string' || setting === 'app'
+  if (expectsText) return text
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+function settingsOfEnvironment(env: Environment): Partial<Settings> {
+  const given: Partial<Settings>[] = []
+  for (const setting of SETTING_NAMES) {
+    const variable = variableOf(setting)
+    const text = env[variable]
+    if (text !== undefined && text !== '') given.push(checkSettings({ [setting]: valueOf(setting, text) }, variable))
+  }
+  return Object.assign({}, ...given) as Partial<Settings>
+}
+
+const CONFIG_FILES = ['taskledger.config.js', 'taskledger.config.mjs', 'taskledger.config.json']
+
+/** Where a relative path in a configuration file starts from: the file's own folder. */
+function anchored(settings: Partial<Settings>, folder: string): Partial<Settings> {
+  const { app, database } = settings
+  const file = /^sqlite:(?!:memory:)(.+)$/.exec(database ?? '')?.[1]
+  return { ...settings, ...(app ? { app: resolve(folder, app) } : {}), ...(file ? { database: `sqlite:${resolve(folder, file)}` } : {}) }
+}
+
+async function settingsOfFile(cwd: string, file: string | undefined, load: (path: string) => Promise<unknown>): Promise<Partial<Settings>> {
+  const importDefault = async (path: string) => {
+    const module = await load(path)
+    return typeof module === 'object' && module !== null && 'default' in module ? module.default : module
+  }
+  const search = lilconfig('taskledger', { searchPlaces: CONFIG_FILES, loaders: { '.js': importDefault, '.mjs': importDefault } })
+  const path = file === undefined ? undefined : resolve(cwd, file)
+  try {
+    const found = path === undefined ? await search.search(cwd) : await search.load(path)
+    if (!found || found.isEmpty) return {}
+    return anchored(checkSettings(found.config, found.filepath), dirname(found.filepath))
+  } catch (cause) {
+    if (cause instanceof ConfigurationError) throw cause
+    const message = cause instanceof Error ? cause.message : String(cause)
+    throw new ConfigurationError(`the configuration file ${path ?? `in or above ${cwd}`} cannot be read: ${message}`, {
+      cause,
+      hint: 'correct the file, or name another with --config',
+    })
+  }
+}
+
+/** Where settings come from, each layer over the next: flags, environment, the app module's own, the file, the defaults. */
+export interface SettingSources {
+  readonly flags?: Partial<Settings>
+  readonly env?: Environment
+  /** What `createApp` was given. */
+  readonly code?: Partial<Settings>
+  readonly cwd?: string
+  /** Default: the nearest taskledger.config.{js,mjs,json} from `cwd` upwards. */
+  readonly configFile?: string | undefined
+  /** Imports a configuration module. Default: `import()`. */
+  readonly load?: (path: string) => Promise<unknown>
+}
+
+const importFile = async (path: string): Promise<unknown> => import((await import('node:url')).pathToFileURL(path).href)
+
+/** @throws {ConfigurationError} for a setting that is unknown or of the wrong type, and for a file that cannot be read */
+export async function readSettings(sources: SettingSources): Promise<Settings> {
+  const { flags = {}, env = environment(), code = {}, cwd = process.cwd(), configFile, load = importFile } = sources
+  return { ...DEFAULTS, ...(await settingsOfFile(cwd, configFile, load)), ...code, ...settingsOfEnvironment(env), ...flags }
+}

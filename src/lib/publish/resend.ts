@@ -1,0 +1,106 @@
+import type { Broker } from '../broker/broker.js'
+import type { Sql } from '../database/sql.js'
+import { retriesOf } from '../ledger/find.js'
+import { messageOf, type TaskRow, UnsendableRowError } from '../ledger/row.js'
+import { UsageError } from '../task/errors.js'
+import { newTaskId } from '../task/id.js'
+import type { TaskMessage } from '../task/message.js'
+import { isFinal } from '../task/status.js'
+import { type Publisher, RefusedError } from './publisher.js'
+
+/** What a copy has instead of what the original had. */
+export interface ResendOverrides {
+  readonly queue?: string
+  readonly priority?: number
+  /** Not before this instant. */
+  readonly eta?: Date
+}
+
+export interface ResendTerms extends ResendOverrides {
+  /** Also what has ended well, what a live worker has, and what was sent again before. */
+  readonly force?: boolean
+}
+
+/** What became of one row that an operator asked to send again. */
+export interface Resent {
+  readonly taskId: string
+  readonly task: string
+  readonly newTaskId: string | null
+  /** Why it was not sent. */
+  readonly error: string | null
+}
+
+/** A deadline that has passed would revoke the copy at once: it gets the same time to live, counted from now. */
+function renewedExpiry({ expires, submittedAt }: TaskRow, nowMs: number): number | null {
+  if (expires === null || expires.getTime() > nowMs) return expires?.getTime() ?? null
+  return nowMs + Math.max(0, expires.getTime() - submittedAt.getTime())
+}
+
+/**
+ * A copy of a recorded task that carries everything it was published with, under a new id.
+ *
+ * @throws {UnsendableRowError} when the row does not hold the whole of it
+ */
+export function copyOf(row: TaskRow, overrides: ResendOverrides, nowMs: number): TaskMessage {
+  const original = messageOf(row)
+  const id = newTaskId(nowMs)
+  return {
+    ...original,
+    id,
+    queue: overrides.queue ?? original.queue,
+    routingKey: overrides.queue ?? original.routingKey,
+    priority: overrides.priority ?? original.priority,
+    eta: overrides.eta && overrides.eta.getTime() > nowMs ? overrides.eta.getTime() : null,
+    expires: renewedExpiry(row, nowMs),
+    retries: 0,
+    rootId: original.rootId === original.id ? id : original.rootId,
+    retryOf: original.id,
+    submittedAt: nowMs,
+  }
+}
+
+/** Why a row is not one to send a copy of, by the row alone. Null: it is. */
+function refusalOf(row: TaskRow, nowMs: number): string | null {
+  if (row.status === 'FAILURE' || row.status === 'REVOKED') return null
+  if (isFinal(row.status)) return `it ended ${row.status}; --force sends it again`
+  if (row.leaseUntil !== null && row.leaseUntil.getTime() > nowMs) return `worker ${row.workerId} is running it; --force sends a second one`
+  return null
+}
+
+/** Why a row needs no copy, however much it is wished: what is recorded will be sent by itself. */
+function waits(row: TaskRow): string | null {
+  if (isFinal(row.status) || row.publishedAt !== null) return null
+  if (row.eta === null) return 'it was never published; a sender publishes it itself (taskledger send-scheduled)'
+  return `it waits for ${row.eta.toISOString()}; a sender sends it then (taskledger send-scheduled)`
+}
+
+/**
+ * Sends a copy of a row and leaves the row as it is. Whether a copy was sent before is asked in the commit that
+ * records this one, so two operators cannot both send it.
+ */
+export async function resend(row: TaskRow, terms: ResendTerms, publisher: Publisher, broker: Broker, nowMs: number): Promise<Resent> {
+  const { taskId, task } = row
+  const refused = (error: string): Resent => ({ taskId, task, newTaskId: null, error })
+  try {
+    const waiting = waits(row)
+    if (waiting) return refused(waiting)
+    const why = terms.force ? null : (refusalOf(row, nowMs) ?? (await stillQueued(row, broker)))
+    if (why) return refused(why)
+    const copy = copyOf(row, terms, nowMs)
+    await publisher.publish(copy, terms.force ? {} : { refusal: (sql) => sentBefore(sql, taskId) })
+    return { taskId, task, newTaskId: copy.id, error: null }
+  } catch (error) {
+    if (error instanceof UnsendableRowError || error instanceof RefusedError || error instanceof UsageError) return refused(error.message)
+    throw error
+  }
+}
+
+async function stillQueued(row: TaskRow, broker: Broker): Promise<string | null> {
+  if (isFinal(row.status) || !(await broker.has(row.taskId))) return null
+  return `its message is still in the queue ${row.queue}: a worker of that queue will run it; --force sends a second one`
+}
+
+async function sentBefore(sql: Sql, taskId: string): Promise<string | null> {
+  const copies = await retriesOf(sql, taskId)
+  return copies.length === 0 ? null : `it was sent again before, as ${copies.join(', ')}; --force sends another`
+}
