@@ -52,7 +52,8 @@ export async function up(knex) {
       'task_result_finished_at_iff_final',
     )
   })
-  const index = (name, columns, where) => knex.raw(`CREATE INDEX task_result_${name} ON task_result (${columns})${where ? ` WHERE ${where}` : ''}`)
+  const index = (name, columns, where) =>
+    knex.raw(`CREATE INDEX task_result_${name} ON task_result (${columns})${where ? ` WHERE ${where}` : ''}`)
   // what is out: a message was published, no end is recorded
   await index('in_flight', 'updated_at, id', 'finished_at IS NULL AND published_at IS NOT NULL')
   await index('unpublished', 'updated_at, id', 'finished_at IS NULL AND published_at IS NULL AND eta IS NULL')

@@ -9,7 +9,7 @@ import type { WorkerEvent } from '../worker/events.js'
 import { Worker } from '../worker/worker.js'
 import { openParts, type Parts } from './parts.js'
 import { AsyncResult } from './result.js'
-import { checkSettings, readSettings, type Settings, type SettingSources } from './settings.js'
+import { checkSettings, readSettings, type SettingSources, type Settings } from './settings.js'
 import { type ApplyOptions, defaultsOf, defineTask, directContext, type Task, type TaskOptions } from './task.js'
 import { Tasks } from './tasks.js'
 
@@ -93,7 +93,8 @@ export class App {
     this.definitions.set(definition.name, definition)
     const body = run as (...args: unknown[]) => R
     const call = (...args: A): R => (definition.bind ? body(directContext(definition, args), ...args) : body(...args))
-    const applyAsync = (args: readonly unknown[], options: ApplyOptions = {}) => this.publish<Awaited<R>>(definition.name, args, options, defaultsOf(definition))
+    const applyAsync = (args: readonly unknown[], options: ApplyOptions = {}) =>
+      this.publish<Awaited<R>>(definition.name, args, options, defaultsOf(definition))
     return Object.assign(call, { taskName: definition.name, delay: (...args: A) => applyAsync(args), applyAsync }) as Task<A, R>
   }
 
@@ -110,7 +111,8 @@ export class App {
 
   /** Adds a hook. A `beforePublish` that throws refuses the publish; what any other throws is told to the `error` hooks. */
   on<K extends keyof HookTypes>(hook: K, fn: HookTypes[K]): this {
-    if (!Object.hasOwn(this.hooks, hook)) throw new UsageError(`there is no hook named ${hook}; the hooks are ${Object.keys(this.hooks).join(', ')}`)
+    if (!Object.hasOwn(this.hooks, hook))
+      throw new UsageError(`there is no hook named ${hook}; the hooks are ${Object.keys(this.hooks).join(', ')}`)
     this.hooks[hook].push(fn)
     return this
   }
@@ -124,7 +126,17 @@ export class App {
       const { lease, concurrency, maxDeliveries, forceJson, resultExpires, defaultQueue } = settings
       const own = { leaseMs: lease * 1000, maxDeliveries, forceJson, resultExpires }
       const chosen = { queues: options.queues ?? [defaultQueue], concurrency: options.concurrency ?? concurrency }
-      const built = new Worker(database, broker, redaction, this.definitions, { ...own, ...chosen }, this.emit, this.report, this.now, Math.random)
+      const built = new Worker(
+        database,
+        broker,
+        redaction,
+        this.definitions,
+        { ...own, ...chosen },
+        this.emit,
+        this.report,
+        this.now,
+        Math.random,
+      )
       return { worker: built, parts }
     }
     return {
@@ -194,7 +206,12 @@ export class App {
     return this.opened
   }
 
-  private async publish<R>(name: string, args: readonly unknown[], { trx, ...options }: ApplyOptions, defaults: TaskDefaults): Promise<AsyncResult<R>> {
+  private async publish<R>(
+    name: string,
+    args: readonly unknown[],
+    { trx, ...options }: ApplyOptions,
+    defaults: TaskDefaults,
+  ): Promise<AsyncResult<R>> {
     const { publisher, settings } = await this.parts()
     const message = messageFor(name, args, options satisfies PublishOptions, defaults, settings, runningTask.getStore() ?? null, this.now())
     await publisher.publish(message, trx ? { trx } : {})

@@ -3,9 +3,9 @@ import { SqlBroker } from '../broker/sql/sql-broker.js'
 import { Database } from '../database/database.js'
 import { checkSchema } from '../database/migrate.js'
 import { Redaction } from '../ledger/arguments.js'
-import { type PublishHooks, Publisher } from '../publish/publisher.js'
+import { Publisher, type PublishHooks } from '../publish/publisher.js'
 import { Sender } from '../schedule/sender.js'
-import { readSettings, type Settings, type SettingSources } from './settings.js'
+import { readSettings, type SettingSources, type Settings } from './settings.js'
 
 /** The parts of an app, chosen by its settings and joined. */
 export interface Parts {

@@ -91,14 +91,16 @@ export function checkSettings(given: unknown, source: string): Partial<Settings>
   if (issue.type === 'strict_object' && issue.expected === 'never' && path !== null) {
     throw new ConfigurationError(`${source}: there is no setting named ${path}`, { hint: `the settings are ${SETTING_NAMES.join(', ')}` })
   }
-  throw new ConfigurationError(`${source}: ${path ?? 'the settings'}: expected ${issue.expected ?? 'another value'}, got: ${issue.received}`)
+  throw new ConfigurationError(
+    `${source}: ${path ?? 'the settings'}: expected ${issue.expected ?? 'another value'}, got: ${issue.received}`,
+  )
 }
 
 /** `TASKLEDGER_DEFAULT_QUEUE` for `defaultQueue`. */
 export const variableOf = (setting: string): string => `TASKLEDGER_${setting.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
 
 /** A variable's text as the setting's type: text stays text where text is expected, anything else is read as JSON. */
-function valueOf(setting: keyof Settings, text: string): unknown {
+function readVariable(setting: keyof Settings, text: string): unknown {
   const expectsText = typeof DEFAULTS[setting] === 'string' || setting === 'app'
   if (expectsText) return text
   try {
@@ -113,7 +115,7 @@ function settingsOfEnvironment(env: Environment): Partial<Settings> {
   for (const setting of SETTING_NAMES) {
     const variable = variableOf(setting)
     const text = env[variable]
-    if (text !== undefined && text !== '') given.push(checkSettings({ [setting]: valueOf(setting, text) }, variable))
+    if (text !== undefined && text !== '') given.push(checkSettings({ [setting]: readVariable(setting, text) }, variable))
   }
   return Object.assign({}, ...given) as Partial<Settings>
 }

@@ -38,7 +38,10 @@ export interface Task<A extends unknown[], R> {
   /** Publishes the task with options. */
   applyAsync(args: A, options?: ApplyOptions): Promise<AsyncResult<Awaited<R>>>
   /** With kwargs, the positional arguments may be fewer. */
-  applyAsync(args: readonly Json[], options: ApplyOptions & { readonly kwargs: NonNullable<PublishOptions['kwargs']> }): Promise<AsyncResult<Awaited<R>>>
+  applyAsync(
+    args: readonly Json[],
+    options: ApplyOptions & { readonly kwargs: NonNullable<PublishOptions['kwargs']> },
+  ): Promise<AsyncResult<Awaited<R>>>
 }
 
 const OPTION_NAMES: readonly (keyof TaskOptions)[] = [
@@ -74,7 +77,8 @@ export function defineTask(options: TaskOptions, run: (...args: never[]) => unkn
     throw new UsageError(`task ${options.name}: maxRetries: expected a whole number, 0 or more, or null for no limit, got: ${maxRetries}`)
   }
   for (const [name, seconds] of Object.entries({ defaultRetryDelay, retryBackoffMax })) {
-    if (!(Number.isFinite(seconds) && seconds >= 0)) throw new UsageError(`task ${options.name}: ${name}: expected seconds, 0 or more, got: ${seconds}`)
+    if (!(Number.isFinite(seconds) && seconds >= 0))
+      throw new UsageError(`task ${options.name}: ${name}: expected seconds, 0 or more, got: ${seconds}`)
   }
   return {
     name: options.name,

@@ -1,4 +1,5 @@
 import { PlainError, UsageError } from '../task/errors.js'
+import { isAsked } from './asked.js'
 import { nearest } from './nearest.js'
 import type { ProgramFacts } from './plugin.js'
 
@@ -33,12 +34,6 @@ export function readCommandLine(argv: readonly string[], facts: ProgramFacts): R
   if (next === undefined || (wantsHelp && next.startsWith('-'))) return { kind: 'help', subject: null }
   if (Object.keys(facts.commands).some((known) => known.startsWith(`${next}:`))) return { kind: 'help', subject: next }
   throw unknownCommand(next, facts)
-}
-
-/** Whether `flag` stands among the words before `--`. For what must be known although the words may not parse. */
-export function isAsked(argv: readonly string[], flag: string): boolean {
-  const end = argv.indexOf('--')
-  return (end === -1 ? argv : argv.slice(0, end)).includes(flag)
 }
 
 /**

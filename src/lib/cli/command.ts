@@ -1,8 +1,9 @@
 import { Command, type Interfaces } from '@oclif/core'
 import type { ChalkInstance } from 'chalk'
-import type { Environment, Settings } from '../app/settings.js'
+import type { App } from '../app/app.js'
+import type { Environment, SettingSources, Settings } from '../app/settings.js'
+import { isAsked } from './asked.js'
 import { wantsColour } from './colour.js'
-import { isAsked } from './command-line.js'
 import { usageErrorOf } from './failure.js'
 import { globalFlags } from './flags.js'
 import { openProgress, type Progress } from './progress.js'
@@ -85,19 +86,34 @@ export abstract class LedgerCommand extends Command {
     }
   }
 
+  /** Where settings come from, for a command: its flags before everything else. */
+  protected async sources(): Promise<SettingSources> {
+    const { checkSettings } = await import('../app/settings.js')
+    const { database, broker, config: configFile } = this.globals ?? {}
+    const flags = checkSettings({ database, broker }, 'the command line')
+    return { flags, configFile, ...(this.env && { env: this.env }) }
+  }
+
   /**
    * What flags, environment and configuration file come to.
    *
    * @throws {ConfigurationError} when one of them is wrong
    */
   protected async settings(): Promise<Settings> {
-    const { checkSettings, readSettings } = await import('../app/settings.js')
-    const { database, broker, config: configFile } = this.globals ?? {}
-    const flags = checkSettings({ database, broker }, 'the command line')
-    return readSettings({ flags, configFile, ...(this.env && { env: this.env }) })
+    const { readSettings } = await import('../app/settings.js')
+    return readSettings(await this.sources())
   }
 
-  // SEAM: `app()` opens what the settings describe at its first call, and hands it to `closing`.
+  /**
+   * The app these settings describe; it is closed when the command ends.
+   *
+   * @param mode `read` for a command that only looks: it can then neither change nor create anything
+   */
+  protected async app(mode: 'read' | 'write'): Promise<App> {
+    const { App } = await import('../app/app.js')
+    const app = this.closing(new App(await this.sources(), mode))
+    return app.on('error', (error) => this.warn(error instanceof Error ? error : String(error)))
+  }
 
   /** Remembers to close `part` when the command ends, however it ends; the last opened is closed first. */
   protected closing<T extends Closable>(part: T): T {

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import { UsageError } from '../task/errors.js'
 
@@ -23,8 +24,10 @@ export async function confirm(
     })
   }
   const terminal = createInterface({ input, output })
+  const ended = once(terminal, 'close').then(() => '') // a question alone would wait for ever
   try {
-    return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `)).trim())
+    const answer = await Promise.race([terminal.question(`${question} [y/N] `), ended])
+    return /^y(es)?$/i.test(answer.trim())
   } finally {
     terminal.close()
   }

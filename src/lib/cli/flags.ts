@@ -3,15 +3,15 @@ import type { TaskFilter } from '../ledger/filter.js'
 import { checkDurationMs, parseDurationMs } from '../task/duration.js'
 import { parseInstant } from './time.js'
 
-/** Every command takes these. */
+/** Every command takes these. Where a flag has a letter it stands first: help aligns the rest by it. */
 export const globalFlags = {
+  quiet: Flags.boolean({ char: 'q', summary: 'Print the answer and errors only.', helpGroup: 'GLOBAL' }),
   database: Flags.string({ summary: 'Where the ledger is, for example sqlite:taskledger.db.', helpValue: 'URL', helpGroup: 'GLOBAL' }),
   broker: Flags.string({ summary: 'Where the messages go, for example sql: (the ledger itself).', helpValue: 'URL', helpGroup: 'GLOBAL' }),
   config: Flags.string({ summary: 'Read settings from this file.', helpValue: 'FILE', helpGroup: 'GLOBAL' }),
   json: Flags.boolean({ summary: 'Print one JSON document.', helpGroup: 'GLOBAL' }),
   'no-color': Flags.boolean({ summary: 'Never use colours.', helpGroup: 'GLOBAL' }),
   traceback: Flags.boolean({ summary: 'When it fails, show where.', helpGroup: 'GLOBAL' }),
-  quiet: Flags.boolean({ char: 'q', summary: 'Print the answer and errors only.', helpGroup: 'GLOBAL' }),
 }
 
 const durationPart = (unit: string) => Flags.integer({ summary: `Older than this many ${unit}.`, min: 0, helpValue: 'N', helpGroup: 'AGE' })
@@ -104,6 +104,6 @@ export const checkFlag = { check: Flags.boolean({ summary: 'Exit 1 when anything
 
 /** For a command that changes many rows. */
 export const bulkFlags = {
-  'dry-run': Flags.boolean({ summary: 'Say what would be done, and do nothing.' }),
   yes: Flags.boolean({ char: 'y', summary: 'Do not ask.' }),
+  'dry-run': Flags.boolean({ summary: 'Say what would be done, and do nothing.' }),
 }

@@ -1,6 +1,7 @@
 import { Config, Errors } from '@oclif/core'
 import type { Environment } from '../app/settings.js'
-import { isAsked, type Request, readCommandLine } from './command-line.js'
+import { isAsked } from './asked.js'
+import { type Request, readCommandLine } from './command-line.js'
 import { failureDocument, failureOf, failureText, tracebackOf } from './failure.js'
 import { LedgerHelp } from './help.js'
 import { loadCommand, type ProgramFacts, rootPlugin } from './plugin.js'

@@ -54,3 +54,13 @@ export function parseInstant(text: string, now: Date): Date {
     throw new UsageError(`expected a date like 2026-11-20, a time like 2026-11-20T14:17Z or an age like 2h, got: ${text}`)
   return new Date(now.getTime() - parseDurationMs(text))
 }
+
+/**
+ * Reads a time as `parseInstant` does, or how long after `now` (`10m`).
+ *
+ * @throws {UsageError} for any other text
+ */
+export function parseDue(text: string, now: Date): Date {
+  if (INSTANT.test(text)) return parseInstant(text, now)
+  return new Date(now.getTime() + parseDurationMs(text))
+}

@@ -82,7 +82,7 @@ export class Database implements Sql {
 
   /** Waits for the writes under way and lets go of the file. */
   async close(): Promise<void> {
-    while (this.draining) await this.draining
+    while (this.draining !== null) await this.draining
     await this.knex.destroy()
   }
 
@@ -146,11 +146,14 @@ export class Database implements Sql {
 async function checkFile(filename: string, mode: 'read' | 'write' | 'create'): Promise<void> {
   const found = await stat(filename).catch((error: NodeJS.ErrnoException) => error)
   if (!(found instanceof Error)) {
-    if (found.isDirectory()) throw new ConfigurationError(`the database ${filename} is a folder`, { hint: 'name a file, for example sqlite:taskledger.db' })
+    if (found.isDirectory())
+      throw new ConfigurationError(`the database ${filename} is a folder`, { hint: 'name a file, for example sqlite:taskledger.db' })
     return
   }
   if (found.code !== 'ENOENT') throw new ConfigurationError(`the database ${filename} cannot be read: ${found.code ?? found.message}`)
   if (mode !== 'create') {
-    throw new ConfigurationError(`there is no ledger at ${filename}`, { hint: `make one with: taskledger migrate --database sqlite:${filename}` })
+    throw new ConfigurationError(`there is no ledger at ${filename}`, {
+      hint: `make one with: taskledger migrate --database sqlite:${filename}`,
+    })
   }
 }

@@ -35,7 +35,10 @@ export function describeFailure(error: unknown, filename: string): unknown {
     })
   }
   if (code === 'SQLITE_NOTADB') {
-    return new ConfigurationError(`${filename} is not a SQLite database`, { ...options, hint: 'check the database setting: it names another file' })
+    return new ConfigurationError(`${filename} is not a SQLite database`, {
+      ...options,
+      hint: 'check the database setting: it names another file',
+    })
   }
   if (/^SQLITE_(FULL|IOERR|CORRUPT|NOMEM|PROTOCOL)/.test(code)) {
     return new UnavailableError(`the database ${filename} failed: ${error instanceof Error ? error.message : code}`, options)

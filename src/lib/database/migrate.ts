@@ -69,7 +69,11 @@ export async function migrationPlan(sql: Sql, target?: string): Promise<Migratio
 }
 
 /** Takes the database forward or back to `target`, one migration at a time, each in a transaction of its own. */
-export async function migrateTo(database: Database, target?: string, done: (step: MigrationStep) => void = () => {}): Promise<MigrationStep[]> {
+export async function migrateTo(
+  database: Database,
+  target?: string,
+  done: (step: MigrationStep) => void = () => {},
+): Promise<MigrationStep[]> {
   const steps = await migrationPlan(database, target)
   const config = {
     tableName: TABLE,

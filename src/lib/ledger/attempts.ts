@@ -16,7 +16,14 @@ export interface Attempt {
 }
 
 /** Adds one line to the history of a task. History is never changed. */
-export async function recordAttempt(sql: Sql, taskId: string, kind: AttemptKind, workerId: string | null, error: ErrorRecord | null, now: number): Promise<void> {
+export async function recordAttempt(
+  sql: Sql,
+  taskId: string,
+  kind: AttemptKind,
+  workerId: string | null,
+  error: ErrorRecord | null,
+  now: number,
+): Promise<void> {
   await sql.run(
     `INSERT INTO task_attempt (task_id, seq, at, kind, worker_id, error_type, error_message, traceback)
      VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?), ?, ?, ?, ?, ?, ?)`,

@@ -40,13 +40,22 @@ export async function resumeClaims(sql: Sql, cutoff: number, now: number, limit:
 export async function releaseClaims(sql: Sql, taskIds: readonly string[]): Promise<number> {
   let released = 0
   for (const taskId of taskIds) {
-    released += await sql.run('UPDATE task_result SET scheduled_id = NULL WHERE task_id = ? AND scheduled_id IS NOT NULL AND finished_at IS NULL', [taskId])
+    released += await sql.run(
+      'UPDATE task_result SET scheduled_id = NULL WHERE task_id = ? AND scheduled_id IS NOT NULL AND finished_at IS NULL',
+      [taskId],
+    )
   }
   return released
 }
 
 /** Gives one claim up and says why on the row. `claimed_at` stays: it tells the next pass when this was tried. */
-export async function releaseWithError(sql: Sql, taskId: string, scheduledId: string, errorType: string, errorMessage: string): Promise<boolean> {
+export async function releaseWithError(
+  sql: Sql,
+  taskId: string,
+  scheduledId: string,
+  errorType: string,
+  errorMessage: string,
+): Promise<boolean> {
   const changed = await sql.run(
     'UPDATE task_result SET scheduled_id = NULL, error_type = ?, error_message = ? WHERE task_id = ? AND scheduled_id = ? AND finished_at IS NULL',
     [errorType, errorMessage, taskId, scheduledId],
@@ -56,12 +65,10 @@ export async function releaseWithError(sql: Sql, taskId: string, scheduledId: st
 
 /** Notes on a row that waits (a retry, an unpublished task) that sending it failed, and when. */
 export async function noteSendFailure(sql: Sql, taskId: string, errorType: string, errorMessage: string, now: number): Promise<void> {
-  await sql.run('UPDATE task_result SET claimed_at = ?, error_type = ?, error_message = ? WHERE task_id = ? AND published_at IS NULL AND finished_at IS NULL', [
-    now,
-    errorType,
-    errorMessage,
-    taskId,
-  ])
+  await sql.run(
+    'UPDATE task_result SET claimed_at = ?, error_type = ?, error_message = ? WHERE task_id = ? AND published_at IS NULL AND finished_at IS NULL',
+    [now, errorType, errorMessage, taskId],
+  )
 }
 
 /** Rows that wait for a retry, or for a broker that took no message yet, and whose eta has passed; in eta order. */

@@ -42,7 +42,10 @@ function oneStatus(status: string): Where {
 }
 
 function anyOf(parts: readonly Where[]): Where {
-  return { text: parts.length === 1 ? (parts[0]?.text ?? '') : `(${parts.map((part) => part.text).join(' OR ')})`, bindings: parts.flatMap((part) => part.bindings) }
+  return {
+    text: parts.length === 1 ? (parts[0]?.text ?? '') : `(${parts.map((part) => part.text).join(' OR ')})`,
+    bindings: parts.flatMap((part) => part.bindings),
+  }
 }
 
 /** The filter as a condition on task_result. */
@@ -63,17 +66,20 @@ export function whereOf(filter: TaskFilter): Where {
 /** At most `limit` rows that match, newest first, with ids below `before` (the next page: the last id of this one). */
 export async function findTasks(sql: Sql, filter: TaskFilter, limit: number, before = Number.MAX_SAFE_INTEGER): Promise<TaskRow[]> {
   const where = whereOf(filter)
-  const rows = await sql.all<StoredRow>(`SELECT * FROM task_result WHERE ${where.text} AND id < ? ORDER BY id DESC LIMIT ?`, [...where.bindings, before, limit])
+  const rows = await sql.all<StoredRow>(`SELECT * FROM task_result WHERE ${where.text} AND id < ? ORDER BY id DESC LIMIT ?`, [
+    ...where.bindings,
+    before,
+    limit,
+  ])
   return rows.map(taskRow)
 }
 
 /** How many rows match, counting no further than `cap`. */
 export async function countTasks(sql: Sql, filter: TaskFilter, cap: number): Promise<number> {
   const where = whereOf(filter)
-  const [row] = await sql.all<{ n: number }>(`SELECT count(*) AS n FROM (SELECT 1 FROM task_result WHERE ${where.text} AND id < ? LIMIT ?)`, [
-    ...where.bindings,
-    Number.MAX_SAFE_INTEGER,
-    cap,
-  ])
+  const [row] = await sql.all<{ n: number }>(
+    `SELECT count(*) AS n FROM (SELECT 1 FROM task_result WHERE ${where.text} AND id < ? LIMIT ?)`,
+    [...where.bindings, Number.MAX_SAFE_INTEGER, cap],
+  )
   return row?.n ?? 0
 }

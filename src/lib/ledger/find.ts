@@ -8,28 +8,36 @@ export async function findTask(sql: Sql, taskId: string): Promise<TaskRow | null
 
 /** The few columns a waiting caller looks at again and again. */
 export async function statusOf(sql: Sql, taskId: string): Promise<{ readonly status: string; readonly finished: boolean } | null> {
-  const [row] = await sql.all<{ status: string; finished: number }>('SELECT status, finished_at IS NOT NULL AS finished FROM task_result WHERE task_id = ?', [taskId])
+  const [row] = await sql.all<{ status: string; finished: number }>(
+    'SELECT status, finished_at IS NOT NULL AS finished FROM task_result WHERE task_id = ?',
+    [taskId],
+  )
   return row ? { status: row.status, finished: row.finished === 1 } : null
 }
 
 /** Ids that begin with `prefix`, in order: what a shortened id may mean. */
 export async function findIds(sql: Sql, prefix: string, limit: number): Promise<string[]> {
-  const rows = await sql.all<{ task_id: string }>('SELECT task_id FROM task_result WHERE task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?', [
-    prefix,
-    `${prefix}\u{10FFFF}`,
-    limit,
-  ])
+  const rows = await sql.all<{ task_id: string }>(
+    'SELECT task_id FROM task_result WHERE task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?',
+    [prefix, `${prefix}\u{10FFFF}`, limit],
+  )
   return rows.map((row) => row.task_id)
 }
 
 /** The ids of the copies an operator sent of a task, in the order they were sent. */
 export async function retriesOf(sql: Sql, taskId: string): Promise<string[]> {
-  const rows = await sql.all<{ task_id: string }>('SELECT task_id FROM task_result WHERE retry_of = ? AND retry_of IS NOT NULL ORDER BY id', [taskId])
+  const rows = await sql.all<{ task_id: string }>(
+    'SELECT task_id FROM task_result WHERE retry_of = ? AND retry_of IS NOT NULL ORDER BY id',
+    [taskId],
+  )
   return rows.map((row) => row.task_id)
 }
 
 /** The ids of the tasks that a task's body published, in the order they were recorded. */
 export async function childrenOf(sql: Sql, taskId: string): Promise<string[]> {
-  const rows = await sql.all<{ task_id: string }>('SELECT task_id FROM task_result WHERE parent_id = ? AND parent_id IS NOT NULL ORDER BY id', [taskId])
+  const rows = await sql.all<{ task_id: string }>(
+    'SELECT task_id FROM task_result WHERE parent_id = ? AND parent_id IS NOT NULL ORDER BY id',
+    [taskId],
+  )
   return rows.map((row) => row.task_id)
 }

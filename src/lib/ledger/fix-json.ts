@@ -7,7 +7,11 @@ export interface BareResult {
 }
 
 /** Results that are bare text where JSON is expected, at most `limit`, with ids above `after`; `inspected` is the last id looked at. */
-export async function findBareResults(sql: Sql, after: number, limit: number): Promise<{ readonly bare: BareResult[]; readonly last: number; readonly inspected: number }> {
+export async function findBareResults(
+  sql: Sql,
+  after: number,
+  limit: number,
+): Promise<{ readonly bare: BareResult[]; readonly last: number; readonly inspected: number }> {
   const [page] = await sql.all<{ last: number | null; n: number }>(
     'SELECT max(id) AS last, count(*) AS n FROM (SELECT id FROM task_result WHERE id > ? ORDER BY id LIMIT ?)',
     [after, limit],

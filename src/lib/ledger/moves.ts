@@ -25,14 +25,23 @@ const FREE = "task_id = ? AND finished_at IS NULL AND status <> 'SCHEDULED' AND 
 /**
  * PENDING or RETRY → STARTED, and STARTED again after a redelivery.
  *
+ * @param retries the message's own: one that was left over when the row moved on to a retry does not start that retry early
  * @param options the row's options with what the worker knows better (the ack mode); null leaves them
- * @returns false when the row is missing, finished, or running under a live lease
+ * @returns false when the row is missing, finished, retried since, or running under a live lease
  */
-export async function moveToStarted(sql: Sql, owner: Owner, leaseUntil: number, maxRetries: number | null, options: string | null, now: number): Promise<boolean> {
+export async function moveToStarted(
+  sql: Sql,
+  owner: Owner,
+  retries: number,
+  leaseUntil: number,
+  maxRetries: number | null,
+  options: string | null,
+  now: number,
+): Promise<boolean> {
   const changed = await sql.run(
     `UPDATE task_result SET status = 'STARTED', worker_id = ?, deliveries = ?, lease_until = ?, max_retries = ?, options = coalesce(?, options),
-       started_at = ?, updated_at = ?, published_at = coalesce(published_at, ?) WHERE ${FREE}`,
-    [owner.workerId, owner.deliveries, leaseUntil, maxRetries, options, now, now, now, owner.taskId, now],
+       started_at = ?, updated_at = ?, published_at = coalesce(published_at, ?) WHERE ${FREE} AND retries = ?`,
+    [owner.workerId, owner.deliveries, leaseUntil, maxRetries, options, now, now, now, owner.taskId, now, retries],
   )
   return changed === 1
 }
@@ -61,11 +70,30 @@ export async function failUnstarted(sql: Sql, taskId: string, error: ErrorRecord
 }
 
 /** STARTED → RETRY, by its owner: the row waits for its eta, with the whole of the arguments, until a sender publishes it. */
-export async function moveToRetry(sql: Sql, owner: Owner, retries: number, eta: number, error: ErrorRecord | null, stored: StoredArguments, now: number): Promise<boolean> {
+export async function moveToRetry(
+  sql: Sql,
+  owner: Owner,
+  retries: number,
+  eta: number,
+  error: ErrorRecord | null,
+  stored: StoredArguments,
+  now: number,
+): Promise<boolean> {
   const changed = await sql.run(
     `UPDATE task_result SET status = 'RETRY', retries = ?, eta = ?, error_type = ?, error_message = ?, traceback = ?, args = ?, kwargs = ?, options = ?,
        worker_id = NULL, lease_until = NULL, published_at = NULL, claimed_at = NULL, deliveries = 0, updated_at = ? WHERE ${OWNED}`,
-    [retries, eta, error?.type ?? null, error?.message ?? null, error?.traceback ?? null, stored.args, stored.kwargs, stored.options, now, ...owned(owner)],
+    [
+      retries,
+      eta,
+      error?.type ?? null,
+      error?.message ?? null,
+      error?.traceback ?? null,
+      stored.args,
+      stored.kwargs,
+      stored.options,
+      now,
+      ...owned(owner),
+    ],
   )
   return changed === 1
 }
@@ -74,7 +102,9 @@ const REVOKE = `status = 'REVOKED', error_type = 'TaskRevokedError', error_messa
 
 /** PENDING, RETRY, or STARTED without a live lease → REVOKED. */
 export async function revokeUnstarted(sql: Sql, taskId: string, reason: string, end: End): Promise<boolean> {
-  return (await sql.run(`UPDATE task_result SET ${REVOKE} WHERE ${FREE}`, [reason, end.at, end.at, end.resultExpiresAt, taskId, end.at])) === 1
+  return (
+    (await sql.run(`UPDATE task_result SET ${REVOKE} WHERE ${FREE}`, [reason, end.at, end.at, end.resultExpiresAt, taskId, end.at])) === 1
+  )
 }
 
 /** SCHEDULED → REVOKED. Once a sender has claimed it, only that sender's claim decides. */
@@ -90,7 +120,13 @@ export async function revokeScheduled(sql: Sql, taskId: string, reason: string, 
 }
 
 /** SCHEDULED → SCHEDULED_SENT, by the sender whose claim is `scheduledId`. */
-export async function moveToScheduledSent(sql: Sql, taskId: string, scheduledId: string, stored: StoredArguments, end: End): Promise<boolean> {
+export async function moveToScheduledSent(
+  sql: Sql,
+  taskId: string,
+  scheduledId: string,
+  stored: StoredArguments,
+  end: End,
+): Promise<boolean> {
   const result: Json = { new_task_id: scheduledId }
   const changed = await sql.run(
     `UPDATE task_result SET status = 'SCHEDULED_SENT', result = ?, args = ?, kwargs = ?, options = ?, error_type = NULL, error_message = NULL, traceback = NULL,

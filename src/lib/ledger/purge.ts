@@ -41,13 +41,18 @@ export async function purgeBatch(sql: Sql, bound: PurgeBound, limit: number): Pr
     `DELETE FROM task_result WHERE id IN (SELECT id FROM task_result WHERE ${text} ORDER BY ${ORDER(bound)}, id LIMIT ?) RETURNING task_id`,
     [...bindings, limit],
   )
-  await sql.run('DELETE FROM task_attempt WHERE task_id IN (SELECT value FROM json_each(?))', [JSON.stringify(gone.map((row) => row.task_id))])
+  await sql.run('DELETE FROM task_attempt WHERE task_id IN (SELECT value FROM json_each(?))', [
+    JSON.stringify(gone.map((row) => row.task_id)),
+  ])
   return gone.length
 }
 
 /** When the `keep`-th newest of the finished rows ended: what ended before it is beyond the number to keep. Null: fewer are there. */
 export async function finishedBeyond(sql: Sql, keep: number): Promise<Date | null> {
-  const [row] = await sql.all<{ finished_at: number }>('SELECT finished_at FROM task_result WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET ?', [keep])
+  const [row] = await sql.all<{ finished_at: number }>(
+    'SELECT finished_at FROM task_result WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC LIMIT 1 OFFSET ?',
+    [keep],
+  )
   return row ? new Date(row.finished_at) : null
 }
 

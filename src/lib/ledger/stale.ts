@@ -86,8 +86,18 @@ export function findStale(sql: Sql, filter: StaleFilter, terminal: readonly stri
   const notTerminal = `status NOT IN (SELECT value FROM json_each(?)) AND status <> 'SCHEDULED'`
   const bindings = [JSON.stringify(terminal)]
   const open: Part[] = [
-    { reasons: ['unclaimed', 'lost', 'stuck'], where: `finished_at IS NULL AND published_at IS NOT NULL AND ${notTerminal}`, bindings, from: 'updated_at' },
-    { reasons: ['unpublished'], where: `finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND ${notTerminal}`, bindings, from: 'updated_at' },
+    {
+      reasons: ['unclaimed', 'lost', 'stuck'],
+      where: `finished_at IS NULL AND published_at IS NOT NULL AND ${notTerminal}`,
+      bindings,
+      from: 'updated_at',
+    },
+    {
+      reasons: ['unpublished'],
+      where: `finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND ${notTerminal}`,
+      bindings,
+      from: 'updated_at',
+    },
     {
       reasons: ['overdue'],
       where: `finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL AND ${notTerminal}`,

@@ -115,7 +115,13 @@ export class Publisher {
       throw isTaken(error, 'task_result.task_id') ? new TaskIdTakenError(message.id) : error
     })
     if (done === 'published') return
-    if (trx) void trx.executionPromise.then(() => this.send(message), () => {}).catch(this.report) // rolled back: nothing to send
+    if (trx)
+      void trx.executionPromise
+        .then(
+          () => this.send(message),
+          () => {},
+        )
+        .catch(this.report) // rolled back: nothing to send
     else await this.send(message)
   }
 

@@ -25,8 +25,6 @@ export interface PublishOptions {
   readonly taskId?: string
 }
 
-const OPTION_NAMES = ['kwargs', 'queue', 'priority', 'headers', 'expires', 'eta', 'countdown', 'ignoreResult', 'resultExpires', 'taskId'] as const
-
 /** What is known of a task where it is published: its own defaults for the options above, and its ack mode. */
 export interface TaskDefaults extends Pick<PublishOptions, 'queue' | 'priority' | 'expires' | 'ignoreResult' | 'resultExpires'> {
   readonly acksLate?: boolean
@@ -38,44 +36,47 @@ export interface ParentTask {
   readonly rootId: string
 }
 
-function check(holds: boolean, option: string, expected: string, value: unknown): void {
-  if (holds) return
-  const shown = typeof value === 'object' ? JSON.stringify(value) : String(value)
-  throw new UsageError(`${option}: expected ${expected}, got: ${shown}`)
-}
-
 const isSeconds = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0
 const isDate = (value: unknown): value is Date => value instanceof Date && !Number.isNaN(value.getTime())
 const isName = (value: unknown): boolean => typeof value === 'string' && value.length >= 1 && value.length <= 255
 
+type Check = readonly [expected: string, holds: (value: unknown) => boolean]
+
+const CHECKS: Readonly<Record<keyof PublishOptions, Check>> = {
+  kwargs: ['an object', isJsonObject],
+  queue: ['a name of 1 to 255 characters', isName],
+  priority: ['a whole number from 0 to 255', (value) => typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 255],
+  headers: ['an object', isJsonObject],
+  expires: ['seconds or a Date', (value) => isDate(value) || isSeconds(value)],
+  eta: ['a Date', isDate],
+  countdown: ['seconds, 0 or more', isSeconds],
+  ignoreResult: ['true or false', (value) => typeof value === 'boolean'],
+  resultExpires: ['seconds or null', (value) => value === null || isSeconds(value)],
+  taskId: ['a text of 1 to 255 characters', isName],
+}
+
 function checkOptions(options: PublishOptions): void {
-  for (const name of Object.keys(options)) {
-    check(
-      OPTION_NAMES.some((known) => known === name),
-      'options',
-      `only ${OPTION_NAMES.join(', ')} or trx`,
-      name,
-    )
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(CHECKS, name)) {
+      throw new UsageError(`there is no publish option named ${name}; the options are ${Object.keys(CHECKS).join(', ')} and trx`)
+    }
+    const [expected, holds] = CHECKS[name as keyof PublishOptions]
+    if (value !== undefined && !holds(value)) {
+      throw new UsageError(`${name}: expected ${expected}, got: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+    }
   }
-  const { queue, priority, headers, expires, eta, countdown, resultExpires, ignoreResult, taskId, kwargs } = options
-  if (queue !== undefined) check(isName(queue), 'queue', 'a name of 1 to 255 characters', queue)
-  if (taskId !== undefined) check(isName(taskId), 'taskId', 'a text of 1 to 255 characters', taskId)
-  if (priority !== undefined) check(Number.isInteger(priority) && priority >= 0 && priority <= 255, 'priority', 'a whole number from 0 to 255', priority)
-  if (expires !== undefined) check(isDate(expires) || isSeconds(expires), 'expires', 'seconds or a Date', expires)
-  if (eta !== undefined) check(isDate(eta), 'eta', 'a Date', eta)
-  if (countdown !== undefined) check(isSeconds(countdown), 'countdown', 'seconds, 0 or more', countdown)
-  if (eta !== undefined && countdown !== undefined) throw new UsageError('eta and countdown were both given; give one of them')
-  if (resultExpires !== undefined && resultExpires !== null) check(isSeconds(resultExpires), 'resultExpires', 'seconds or null', resultExpires)
-  if (ignoreResult !== undefined) check(typeof ignoreResult === 'boolean', 'ignoreResult', 'true or false', ignoreResult)
-  if (kwargs !== undefined) check(isJsonObject(kwargs), 'kwargs', 'an object', kwargs)
-  if (headers !== undefined) check(isJsonObject(headers), 'headers', 'an object', headers)
+  if (options.eta !== undefined && options.countdown !== undefined)
+    throw new UsageError('eta and countdown were both given; give one of them')
 }
 
 /** The route of exactly this name, else the first whose glob matches it (`*` any text, `?` one character). */
 function routed(task: string, routes: Readonly<Record<string, string>>): string | undefined {
   if (Object.hasOwn(routes, task)) return routes[task]
   for (const [glob, queue] of Object.entries(routes)) {
-    const pattern = glob.replaceAll(/[.+^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')
+    const pattern = glob
+      .replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
+      .replaceAll('*', '.*')
+      .replaceAll('?', '.')
     if (new RegExp(`^${pattern}$`, 's').test(task)) return queue
   }
   return undefined
@@ -93,7 +94,15 @@ export interface Routing {
  * @throws {UsageError} for an option that is unknown or of the wrong type
  * @throws {NotJsonError} for an argument JSON cannot carry; it names the path, for example `args[0].when`
  */
-export function messageFor(task: string, args: readonly unknown[], options: PublishOptions, defaults: TaskDefaults, routing: Routing, parent: ParentTask | null, nowMs: number): TaskMessage {
+export function messageFor(
+  task: string,
+  args: readonly unknown[],
+  options: PublishOptions,
+  defaults: TaskDefaults,
+  routing: Routing,
+  parent: ParentTask | null,
+  nowMs: number,
+): TaskMessage {
   checkOptions(options)
   encodeJson(args, 'args')
   if (options.kwargs) encodeJson(options.kwargs, 'kwargs')

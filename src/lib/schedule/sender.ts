@@ -100,7 +100,8 @@ export class Sender {
   }
 
   private resumeStep(passStart: number) {
-    return async (limit: number) => this.sendClaimed(await this.database.write((sql) => resumeClaims(sql, passStart - this.settings.leaseMs, this.now(), limit)))
+    return async (limit: number) =>
+      this.sendClaimed(await this.database.write((sql) => resumeClaims(sql, passStart - this.settings.leaseMs, this.now(), limit)))
   }
 
   private scheduledStep(retryBefore: number) {

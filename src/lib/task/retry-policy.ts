@@ -77,7 +77,8 @@ export function backoffSeconds(policy: RetryPolicy, retries: number, random: num
 
 const matches = (thrown: unknown, classes: readonly ErrorClass[]): boolean => classes.some((known) => thrown instanceof known)
 
-const mayRetry = (policy: Pick<RetryPolicy, 'maxRetries'>, retries: number): boolean => policy.maxRetries === null || retries < policy.maxRetries
+const mayRetry = (policy: Pick<RetryPolicy, 'maxRetries'>, retries: number): boolean =>
+  policy.maxRetries === null || retries < policy.maxRetries
 
 /** When the retry that `options` ask for is due, or null when none is left. */
 export function retryEta(policy: RetryPolicy, retries: number, options: RetryOptions, nowMs: number): number | null {

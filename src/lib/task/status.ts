@@ -2,17 +2,7 @@
  * Every status the ledger gives by itself. A running task may also set a word of its own:
  * such a custom status counts as started and open.
  */
-export const STATUSES = [
-  'PENDING',
-  'SCHEDULED',
-  'STARTED',
-  'RETRY',
-  'SUCCESS',
-  'FAILURE',
-  'REVOKED',
-  'IGNORED',
-  'SCHEDULED_SENT',
-] as const
+export const STATUSES = ['PENDING', 'SCHEDULED', 'STARTED', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED', 'IGNORED', 'SCHEDULED_SENT'] as const
 
 export type Status = (typeof STATUSES)[number]
 

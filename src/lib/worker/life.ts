@@ -73,7 +73,8 @@ export class Life {
     return this.commit(started.delivery, async (sql) => {
       const settled = !started.recorded ? await this.settleRowless(sql, started, outcome) : await this.move(sql, started, outcome)
       if (!settled) {
-        const error = outcome.kind === 'succeeded' ? { type: 'LateResult', message: outcome.text ?? 'null', traceback: null } : outcome.error
+        const error =
+          outcome.kind === 'succeeded' ? { type: 'LateResult', message: outcome.text ?? 'null', traceback: null } : outcome.error
         await recordAttempt(sql, started.owner.taskId, 'late-result', this.workerId, error, this.now())
       }
       return { value: settled, ack: started.late && settled }
@@ -100,12 +101,27 @@ export class Life {
     if (!within) await this.broker.reject(started.delivery, { requeue: true })
   }
 
-  private take(sql: Sql, owner: Owner, definition: TaskDefinition, message: TaskMessage, leaseUntil: number, now: number): Promise<boolean> {
-    const options = definition.acksLate && !message.options.acksLate ? this.redaction.stored(this.noted(definition, message), true).options : null
-    return moveToStarted(sql, owner, leaseUntil, definition.policy.maxRetries, options, now)
+  private take(
+    sql: Sql,
+    owner: Owner,
+    definition: TaskDefinition,
+    message: TaskMessage,
+    leaseUntil: number,
+    now: number,
+  ): Promise<boolean> {
+    const options =
+      definition.acksLate && !message.options.acksLate ? this.redaction.stored(this.noted(definition, message), true).options : null
+    return moveToStarted(sql, owner, message.retries, leaseUntil, definition.policy.maxRetries, options, now)
   }
 
-  private recordStarted(sql: Sql, owner: Owner, definition: TaskDefinition, message: TaskMessage, leaseUntil: number, now: number): Promise<boolean> {
+  private recordStarted(
+    sql: Sql,
+    owner: Owner,
+    definition: TaskDefinition,
+    message: TaskMessage,
+    leaseUntil: number,
+    now: number,
+  ): Promise<boolean> {
     return recordTaskIfNew(sql, message, this.redaction.stored(this.noted(definition, message), true), {
       status: 'STARTED',
       publishedAt: message.submittedAt,
@@ -164,7 +180,15 @@ export class Life {
       let moved = await move(sql, end)
       if (!moved) {
         const stored = this.redaction.stored(message, true)
-        const beginning = { status: 'PENDING', publishedAt: message.submittedAt, maxRetries: null, eta: message.eta, retries: message.retries, started: null, now: end.at } as const
+        const beginning = {
+          status: 'PENDING',
+          publishedAt: message.submittedAt,
+          maxRetries: null,
+          eta: message.eta,
+          retries: message.retries,
+          started: null,
+          now: end.at,
+        } as const
         moved = (await recordTaskIfNew(sql, message, stored, beginning)) && (await move(sql, end))
       }
       return { value: moved, ack: true }

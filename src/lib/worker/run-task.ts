@@ -37,7 +37,8 @@ class Execution implements TaskContext {
     if (eta !== null) throw new Retry(eta, options.error)
     const { task, id, args, kwargs } = this.request
     this.spent =
-      options.error ?? new MaxRetriesExceededError(`Can't retry ${task}[${id}] args:${JSON.stringify(args)} kwargs:${JSON.stringify(kwargs)}`)
+      options.error ??
+      new MaxRetriesExceededError(`Can't retry ${task}[${id}] args:${JSON.stringify(args)} kwargs:${JSON.stringify(kwargs)}`)
     throw this.spent
   }
 }
@@ -55,7 +56,13 @@ function encodeResult(value: unknown, forceJson: boolean): { result: Json; text:
 }
 
 /** Runs the body and says how it ended. Never throws: whatever the body does is an outcome. */
-export async function runTask(definition: TaskDefinition, delivery: Delivery, forceJson: boolean, now: () => number, random: () => number): Promise<Outcome> {
+export async function runTask(
+  definition: TaskDefinition,
+  delivery: Delivery,
+  forceJson: boolean,
+  now: () => number,
+  random: () => number,
+): Promise<Outcome> {
   const request = requestOf(delivery)
   const execution = new Execution(request, definition, now)
   let value: unknown

@@ -25,7 +25,6 @@ export interface WorkerSettings {
   readonly resultExpires: number | null
 }
 
-
 /** How long an idle worker waits before it looks again, whatever its broker told it. */
 const IDLE_WAIT_MS = 1000
 

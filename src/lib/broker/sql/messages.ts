@@ -46,7 +46,13 @@ export async function deleteHeld(sql: Sql, id: number, deliveries: number): Prom
 }
 
 export async function setHeld(sql: Sql, id: number, deliveries: number, heldUntil: number | null): Promise<boolean> {
-  return (await sql.run('UPDATE task_message SET held_until = ? WHERE id = ? AND deliveries = ? AND held_until IS NOT NULL', [heldUntil, id, deliveries])) === 1
+  return (
+    (await sql.run('UPDATE task_message SET held_until = ? WHERE id = ? AND deliveries = ? AND held_until IS NOT NULL', [
+      heldUntil,
+      id,
+      deliveries,
+    ])) === 1
+  )
 }
 
 /** Whether `claimMessages` or `releaseHeld` would find something. Reads only, so an idle worker never takes the write lock. */

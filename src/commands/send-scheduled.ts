@@ -1,0 +1,57 @@
+import { Flags } from '@oclif/core'
+import { LedgerCommand } from '../lib/cli/command.js'
+import { limit } from '../lib/cli/flags.js'
+import { classicInstant } from '../lib/cli/time.js'
+import type { Sent } from '../lib/schedule/sender.js'
+
+export default class SendScheduled extends LedgerCommand {
+  static override summary = 'Send every task that is due.'
+  static override description =
+    'One pass: scheduled tasks whose eta has passed, retries that are due, and tasks that no broker took when they were recorded. Every worker does this by itself; ' +
+    'this command is for cron, and for a site whose workers run with --no-sender. It is silent when nothing is due. Any number may run at one time: no task is sent twice.'
+  static override examples = [
+    '<%= config.bin %> <%= command.id %>',
+    '<%= config.bin %> <%= command.id %> --dry-run',
+    '<%= config.bin %> <%= command.id %> --limit 500 --json',
+  ]
+  static override flags = {
+    limit: Flags.integer({ ...limit, summary: 'Send at most this many.' }),
+    'dry-run': Flags.boolean({ summary: 'List what is due, and send nothing.' }),
+  }
+
+  async run() {
+    const { flags } = await this.parse(SendScheduled)
+    const app = await this.app(flags['dry-run'] ? 'read' : 'write')
+    if (flags['dry-run']) {
+      const bound = flags.limit === undefined ? {} : { limit: flags.limit }
+      const due = [
+        ...(await app.tasks.findStaleScheduled({ ...bound, reasons: ['overdue'] })),
+        ...(await app.tasks.findStale({ ...bound, reasons: ['overdue', 'unpublished'] })),
+      ]
+      for (const row of due) this.log(`  ${classicInstant(row.eta ?? row.submittedAt)} - ${row.taskId}: ${row.task}`)
+      this.say(`${due.length} due.`)
+      return { version: 1, kind: 'send-scheduled', dryRun: true, due: due.map(({ taskId, task, eta }) => ({ taskId, task, eta })) }
+    }
+
+    const sent = await app.tasks.sendScheduled(flags.limit, (one) => this.tell(one))
+    const count = (outcome: Sent['outcome']) => sent.filter((one) => one.outcome === outcome).length
+    if (sent.length > 0)
+      this.say(`Sent ${count('sent')} of ${sent.length} due tasks (${count('expired')} expired, ${count('failed')} failed).`)
+    if (count('failed') > 0) this.exitCode = 1
+    return {
+      version: 1,
+      kind: 'send-scheduled',
+      dryRun: false,
+      sent: count('sent'),
+      expired: count('expired'),
+      failed: count('failed'),
+      items: sent,
+    }
+  }
+
+  private tell({ taskId, newTaskId, task, outcome, error }: Sent): void {
+    if (outcome === 'sent') this.log(`  ${taskId} → ${newTaskId}  ${task}`)
+    else if (outcome === 'expired') this.log(`  ${taskId} expired  ${task}`)
+    else this.warn(`${taskId} (${task}) was not sent: ${error}`)
+  }
+}

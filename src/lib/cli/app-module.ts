@@ -1,0 +1,37 @@
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { App } from '../app/app.js'
+import { ConfigurationError } from '../task/errors.js'
+
+/** The module is the user's own, and may bring a copy of this package of its own: what counts is what the app can do. */
+function isApp(value: unknown): value is App {
+  return typeof value === 'object' && value !== null && 'worker' in value && 'override' in value && 'close' in value
+}
+
+const isPath = (name: string): boolean => /^[./\\]|^[a-z]:[\\/]|\.[cm]?[jt]s$/i.test(name)
+
+/**
+ * The app that a module exports, as `app` or by default.
+ *
+ * @param name a path (from `cwd`), or the name of a package
+ * @throws {ConfigurationError} when it cannot be imported or exports no app
+ */
+export async function importApp(name: string, cwd: string): Promise<App> {
+  const specifier = isPath(name) ? pathToFileURL(resolve(cwd, name)).href : name
+  let module: Record<string, unknown>
+  try {
+    module = (await import(specifier)) as Record<string, unknown>
+  } catch (cause) {
+    const message = cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
+    throw new ConfigurationError(`the app module ${name} cannot be imported: ${message}`, {
+      cause,
+      hint: 'run it by itself with node to see where; --traceback shows the stack',
+    })
+  }
+  const app = [module['app'], module['default']].find(isApp)
+  if (!app)
+    throw new ConfigurationError(`the app module ${name} exports no app; it exports ${Object.keys(module).join(', ') || 'nothing'}`, {
+      hint: 'export const app = createApp()',
+    })
+  return app
+}

@@ -1,0 +1,108 @@
+import { Flags, type Interfaces } from '@oclif/core'
+import type { StaleQuery } from '../app/tasks.js'
+import type { StaleReason, StaleRow } from '../ledger/stale.js'
+import { formatDurationMs } from '../task/duration.js'
+import { LedgerCommand } from './command.js'
+import { ageMs, checkFlag, durationFlags, filterFlags, limit } from './flags.js'
+import { formatFlag, printRows } from './rows.js'
+import type { Column } from './table.js'
+import { classicInstant, formatAge, localInstant } from './time.js'
+
+const LIMIT = 1000
+
+export const staleFlags = {
+  ...durationFlags,
+  task: filterFlags.task,
+  queue: filterFlags.queue,
+  limit: Flags.integer({ ...limit, default: LIMIT }),
+  ...formatFlag,
+  ...checkFlag,
+  max: Flags.integer({ summary: 'With --check: so many may be found.', min: 0, default: 0, helpValue: 'N' }),
+}
+
+type StaleFlags = Interfaces.InferredFlags<typeof staleFlags> & { readonly reason?: StaleReason[] | undefined }
+
+/** What a list of stale rows is called, and what to do about it. */
+interface StaleWords {
+  readonly kind: string
+  /** `stale tasks` */
+  readonly rows: string
+  readonly since: string
+  readonly advice: string
+}
+
+/** What the two commands that list stale rows share. */
+export abstract class StaleCommand extends LedgerCommand {
+  /** The flags as a query. It asks for one row more than will be shown, to know whether there are more. */
+  protected query(flags: StaleFlags): StaleQuery {
+    return {
+      olderThan: ageMs(flags) / 1000,
+      limit: flags.limit + 1,
+      ...(flags.task && { tasks: flags.task }),
+      ...(flags.queue !== undefined && { queue: flags.queue }),
+      ...(flags.reason && { reasons: flags.reason }),
+    }
+  }
+
+  /** Prints what was found and returns the document of it. With `--check`, more than `--max` rows make the exit code 1. */
+  protected async tell(found: readonly StaleRow[], flags: StaleFlags, words: StaleWords) {
+    const now = Date.now()
+    const rows = found.slice(0, flags.limit)
+    const truncated = found.length > rows.length
+    await printRows(this, rows, flags.format, {
+      id: (row) => row.taskId,
+      plain: (all) => [`${words.rows[0]?.toUpperCase()}${words.rows.slice(1)}:`, ...all.map(classicLine)],
+      columns: async () => columns(words.since, now, (await this.colours()).yellow),
+    })
+    if (this.onTerminal) {
+      const older = ageMs(flags) === 0 ? '' : ` older than ${formatDurationMs(ageMs(flags))}`
+      const more = truncated ? ', and more: --limit shows them' : ''
+      this.say(rows.length === 0 ? `No ${words.rows}${older}.` : `${rows.length} ${words.rows}${older}${more}. ${words.advice}`)
+    }
+    if (flags.check && rows.length > flags.max) this.exitCode = 1
+    return {
+      version: 1,
+      kind: words.kind,
+      cutoff: new Date(now - ageMs(flags)),
+      count: rows.length,
+      truncated,
+      tasks: rows.map((row) => documentOf(row, now)),
+    }
+  }
+}
+
+/** The instant a row's age counts from, by what it waits for. */
+export function staleSince(row: StaleRow): Date {
+  if (row.reason === 'claimed') return row.claimedAt ?? row.updatedAt
+  return row.reason === 'overdue' ? (row.eta ?? row.updatedAt) : row.updatedAt
+}
+
+/** The ancestor's line, which existing scripts read: `  <date> - <id>: <task>`. */
+const classicLine = (row: StaleRow): string => `  ${classicInstant(staleSince(row))} - ${row.taskId}: ${row.task}`
+
+const columns = (since: string, now: number, paint: (text: string) => string): Column<StaleRow>[] => [
+  { heading: since, value: (row) => localInstant(staleSince(row)) },
+  { heading: 'Age', value: (row) => formatAge(now - staleSince(row).getTime()), align: 'right' },
+  { heading: 'Reason', value: (row) => row.reason, paint },
+  { heading: 'Status', value: (row) => row.status },
+  { heading: 'Queue', value: (row) => row.queue, shrinks: true },
+  { heading: 'Task', value: (row) => row.task, shrinks: true },
+  { heading: 'Id', value: (row) => row.taskId },
+]
+
+const documentOf = (row: StaleRow, now: number) => ({
+  taskId: row.taskId,
+  task: row.task,
+  status: row.status,
+  reason: row.reason,
+  ageMs: now - staleSince(row).getTime(),
+  submittedAt: row.submittedAt,
+  updatedAt: row.updatedAt,
+  eta: row.eta,
+  claimedAt: row.claimedAt,
+  scheduledId: row.scheduledId,
+  queue: row.queue,
+  workerId: row.workerId,
+  leaseUntil: row.leaseUntil,
+  retries: row.retries,
+})
