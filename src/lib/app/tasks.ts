@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Attempt, attemptsOf } from '../ledger/attempts.js'
 import { releaseClaims } from '../ledger/due.js'
+import { type ExportChunk, type ExportOptions, exportRows } from '../ledger/export.js'
 import { countTasks, findTasks, type TaskFilter } from '../ledger/filter.js'
 import { childrenOf, findIds, findTask, retriesOf } from '../ledger/find.js'
 import { type BareResult, findBareResults, quoteResult } from '../ledger/fix-json.js'
@@ -80,6 +81,11 @@ export class Tasks {
   /** Counts no further than `cap`. */
   async count(filter: TaskFilter = {}, cap = NO_LIMIT): Promise<number> {
     return countTasks((await this.open()).database, filter, cap)
+  }
+
+  /** All rows that match, as text in chunks, oldest first. Memory stays flat however many there are. */
+  async *export(filter: TaskFilter, options: ExportOptions): AsyncGenerator<ExportChunk> {
+    yield* exportRows((await this.open()).database, filter, options)
   }
 
   /** Tasks that should have ended by now, oldest first, each with its reason. */

@@ -1,4 +1,5 @@
-import { resolve } from 'node:path'
+import { createRequire } from 'node:module'
+import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { App } from '../app/app.js'
 import { ConfigurationError } from '../task/errors.js'
@@ -10,6 +11,15 @@ function isApp(value: unknown): value is App {
 
 const isPath = (name: string): boolean => /^[./\\]|^[a-z]:[\\/]|\.[cm]?[jt]s$/i.test(name)
 
+/** A package is looked for from `cwd`, not from where this program is installed. */
+function packageFile(name: string, cwd: string): string {
+  try {
+    return pathToFileURL(createRequire(join(cwd, 'from-here.js')).resolve(name)).href
+  } catch {
+    return name // the import says what is wrong with it
+  }
+}
+
 /**
  * The app that a module exports, as `app` or by default.
  *
@@ -17,7 +27,7 @@ const isPath = (name: string): boolean => /^[./\\]|^[a-z]:[\\/]|\.[cm]?[jt]s$/i.
  * @throws {ConfigurationError} when it cannot be imported or exports no app
  */
 export async function importApp(name: string, cwd: string): Promise<App> {
-  const specifier = isPath(name) ? pathToFileURL(resolve(cwd, name)).href : name
+  const specifier = isPath(name) ? pathToFileURL(resolve(cwd, name)).href : packageFile(name, cwd)
   let module: Record<string, unknown>
   try {
     module = (await import(specifier)) as Record<string, unknown>

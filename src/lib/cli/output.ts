@@ -1,0 +1,81 @@
+import { once } from 'node:events'
+import { createWriteStream } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { PlainError } from '../task/errors.js'
+
+/** Ctrl-C, as a shell tells of it. */
+class InterruptedError extends PlainError {
+  override readonly exitCode = 130
+}
+
+/** Text of some rows. */
+interface Chunk {
+  readonly text: string
+  readonly rows: number
+}
+
+export interface Written {
+  readonly rows: number
+  readonly bytes: number
+  /** The reader closed its end before the last row. */
+  readonly cut: boolean
+}
+
+async function writeAll(chunks: AsyncIterable<Chunk>, stream: NodeJS.WritableStream, each: (rows: number) => void): Promise<Written> {
+  let rows = 0
+  let bytes = 0
+  let failure: NodeJS.ErrnoException | null = null
+  stream.on('error', (error) => {
+    failure = error
+  })
+  for await (const chunk of chunks) {
+    bytes += Buffer.byteLength(chunk.text)
+    if (!stream.write(chunk.text) && !failure) await Promise.race([once(stream, 'drain'), once(stream, 'close')])
+    if (failure) break
+    rows += chunk.rows
+    each(chunk.rows)
+  }
+  if (failure && (failure as NodeJS.ErrnoException).code !== 'EPIPE') throw failure
+  return { rows, bytes, cut: failure !== null }
+}
+
+/** Writes to stdout as fast as the reader takes it. A reader that has seen enough, such as `head`, is no failure. */
+export function writeToStdout(chunks: AsyncIterable<Chunk>, each: (rows: number) => void): Promise<Written> {
+  return writeAll(chunks, process.stdout, each)
+}
+
+/**
+ * Writes `FILE.part` and renames it once it is whole, so that no reader ever sees half a file; on failure nothing is left.
+ *
+ * @throws {PlainError} when the file cannot be written
+ */
+export async function writeToFile(path: string, chunks: AsyncIterable<Chunk>, each: (rows: number) => void): Promise<Written> {
+  const part = `${path}.part`
+  const interrupted = new AbortController()
+  const onInterrupt = () => interrupted.abort()
+  process.once('SIGINT', onInterrupt)
+  try {
+    const stream = createWriteStream(part)
+    await once(stream, 'open')
+    const written = await writeAll(untilAborted(chunks, interrupted.signal), stream, each)
+    stream.end()
+    await once(stream, 'close')
+    interrupted.signal.throwIfAborted()
+    await rename(part, path)
+    return written
+  } catch (cause) {
+    await rm(part, { force: true }).catch(() => {}) // the first error is the one to tell
+    if (interrupted.signal.aborted) throw new InterruptedError(`interrupted; ${path} is as it was`)
+    if (cause instanceof Error && 'syscall' in cause) throw new PlainError(`${path} cannot be written: ${cause.message}`, { cause })
+    throw cause
+  } finally {
+    process.off('SIGINT', onInterrupt)
+  }
+}
+
+async function* untilAborted(chunks: AsyncIterable<Chunk>, signal: AbortSignal): AsyncGenerator<Chunk> {
+  for await (const chunk of chunks) {
+    if (signal.aborted) return
+    yield chunk
+  }
+}

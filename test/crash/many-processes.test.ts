@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Processes } from '../helpers/processes.js'
+import { until } from '../helpers/until.js'
+import { openWorld, type World } from '../helpers/world-tmp.js'
+
+const DEADLINE_MS = 60_000
+
+/** When each task was executed, by its id; fails on a task that was executed twice. */
+async function executions(file: string): Promise<Map<string, number>> {
+  const found = new Map<string, number>()
+  for (const line of (await readFile(file, 'utf8')).trim().split('\n')) {
+    const [id = '', at] = line.split(' ')
+    assert.ok(!found.has(id), `${id} was executed twice`)
+    found.set(id, Number(at))
+  }
+  return found
+}
+
+const environment = (w: World) => ({ TASKLEDGER_DATABASE: w.url })
+
+/** The message that a scheduled task became: its id and when it was sent. */
+interface SentAs {
+  readonly task_id: string
+  readonly eta: number
+  readonly new_id: string
+  readonly submitted_at: number
+  readonly messages: number
+}
+
+const sentAs = async (w: World) =>
+  (await w.app.database()).all<SentAs>(
+    `SELECT old.task_id, old.eta, new.task_id AS new_id, new.submitted_at,
+            (SELECT count(*) FROM task_message AS m WHERE m.task_id = new.task_id) AS messages
+       FROM task_result AS old LEFT JOIN task_result AS new ON new.task_id = old.scheduled_id
+      WHERE old.eta IS NOT NULL`,
+    [],
+  )
+
+describe('many processes on one ledger', () => {
+  it('execute each of 2000 tasks exactly once, half of them scheduled: eight workers, two senders', async function () {
+    this.timeout(DEADLINE_MS + 10_000)
+    await using w = await openWorld({}, 'real')
+    await using processes = new Processes()
+    const file = join(w.folder, 'side-effects')
+    for (let i = 0; i < 8; i++) processes.start('worker.mjs', [JSON.stringify({ sender: false })], environment(w))
+    for (let i = 0; i < 2; i++) processes.start('worker.mjs', [JSON.stringify({ queues: ['of no task'] })], environment(w))
+
+    const eta = Date.now() + 500
+    const sent = await Promise.all(
+      Array.from({ length: 2000 }, (_, i) => w.app.sendTask('note_late', [file], i % 2 === 0 ? {} : { eta: new Date(eta + i) })),
+    )
+    await until(async () => (await w.app.tasks.count({ statuses: ['SUCCESS'] })) >= 2000, '2000 tasks to succeed', DEADLINE_MS)
+
+    const done = await executions(file)
+    assert.equal(done.size, 2000)
+    for (const [i, { id }] of sent.entries()) {
+      const row = await w.app.tasks.get(id)
+      const at = done.get(row?.scheduledId ?? id)
+      assert.ok(at !== undefined, `${id} was not executed`)
+      if (i % 2 === 1) assert.ok(at > eta + i, `${id} was executed ${eta + i - at} ms before its eta`)
+    }
+    assert.deepEqual(await w.app.tasks.findStale(), [])
+  })
+})
+
+describe('a program that sends what is due, killed again and again', () => {
+  it('sends each of 300 tasks exactly once, and none before its eta', async () => {
+    await using w = await openWorld({}, 'real')
+    await using processes = new Processes()
+    const first = Date.now() + 200
+    const all = Array.from({ length: 300 }, (_, i) => w.app.sendTask('note_late', ['nowhere'], { eta: new Date(first + i * 8) }))
+    await Promise.all(all)
+
+    const open = async () => w.app.tasks.count({ statuses: ['SCHEDULED'] })
+    for (let kills = 0; (await open()) > 0; kills++) {
+      assert.ok(kills < 100, 'the rows are never all sent')
+      const program = processes.start('send-due.mjs', [], environment(w))
+      await program.printed('sending')
+      const lifeMs = Math.random() * 200
+      await new Promise((resolve) => setTimeout(resolve, lifeMs))
+      await program.kill()
+    }
+
+    const sent = await sentAs(w)
+    assert.equal(sent.length, 300)
+    assert.equal(new Set(sent.map(({ new_id }) => new_id)).size, 300)
+    for (const { task_id, eta, submitted_at, messages } of sent) {
+      assert.equal(messages, 1, `${task_id} was sent ${messages} times`)
+      assert.ok(submitted_at > eta, `${task_id} was sent ${eta - submitted_at} ms before its eta`)
+    }
+    assert.deepEqual(await w.app.tasks.findStaleScheduled(), [])
+  })
+})
