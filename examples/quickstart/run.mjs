@@ -80,8 +80,13 @@ async function until(what, holds) {
   }
 }
 
-const lost = () => app.tasks.findStale({ reasons: ['lost'] })
-const running = async () => (await app.tasks.findStale({ reasons: ['unclaimed', 'stuck'] })).length
+function lost() {
+  return app.tasks.findStale({ reasons: ['lost'] })
+}
+
+async function running() {
+  return (await app.tasks.findStale({ reasons: ['unclaimed', 'stuck'] })).length
+}
 
 /** A copy of a package whose manifest cannot be read. */
 function breakCopyOf(original) {
@@ -108,7 +113,10 @@ async function killOneWorker() {
 
 /** Every package was audited exactly once successfully, by what the exported file says. */
 function checkExport(packages, lostCount) {
-  const rows = readFileSync(join(home, 'audit.ndjson'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line))
+  const rows = readFileSync(join(home, 'audit.ndjson'), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
   const audited = rows.filter((row) => row.status === 'SUCCESS').map((row) => row.args[0])
   const wrong = packages.filter((folder) => audited.filter((one) => one === folder).length !== 1)
   if (wrong.length > 0) throw new Error(`not audited exactly once: ${wrong.join(', ')}`)
@@ -118,7 +126,9 @@ function checkExport(packages, lostCount) {
   const licences = new Set(results.map((result) => JSON.stringify(result.licence)))
   const bytes = results.reduce((sum, result) => sum + result.bytes, 0)
   say(`${packages.length} packages, each audited exactly once successfully; ${lostCount} tasks were lost on the way and found again.`)
-  console.log(`  ${licences.size} licences, ${results.reduce((sum, result) => sum + result.files, 0)} files, ${(bytes / 1e6).toFixed(1)} MB`)
+  console.log(
+    `  ${licences.size} licences, ${results.reduce((sum, result) => sum + result.files, 0)} files, ${(bytes / 1e6).toFixed(1)} MB`,
+  )
   console.log(`  The ledger lies at ${join(home, 'audit.db')}`)
   console.log(`  ${((Date.now() - startedAt) / 1000).toFixed(1)} s`)
 }

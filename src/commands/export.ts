@@ -21,14 +21,22 @@ export default class Export extends LedgerCommand {
     ...durationFlags,
     output: Flags.string({ char: 'o', summary: 'Write to this file; - is stdout.', default: STDOUT, helpValue: 'FILE' }),
     format: Flags.option({ summary: "Default: by the file's ending, else ndjson.", options: EXPORT_FORMATS })(),
-    fields: Flags.string({ summary: 'Only these fields, in this order, with commas between them.', delimiter: ',', multiple: true, multipleNonGreedy: true, helpValue: 'NAMES' }),
+    fields: Flags.string({
+      summary: 'Only these fields, in this order, with commas between them.',
+      delimiter: ',',
+      multiple: true,
+      multipleNonGreedy: true,
+      helpValue: 'NAMES',
+    }),
     'excel-safe': Flags.boolean({ summary: 'In CSV and TSV, keep a spreadsheet from running a cell as a formula.' }),
   }
 
   async run() {
     const { flags } = await this.parse(Export)
     if (this.jsonEnabled() && flags.output === STDOUT) {
-      throw new UsageError('--json tells what was exported, and needs --output FILE for the data', { hint: 'for the data as JSON on stdout: --format json' })
+      throw new UsageError('--json tells what was exported, and needs --output FILE for the data', {
+        hint: 'for the data as JSON on stdout: --format json',
+      })
     }
     const format = flags.format ?? formatOf(flags.output)
     const app = await this.app('read')

@@ -6,6 +6,7 @@ export const commands: CommandMap = {
   'find-stale-scheduled': () => import('./find-stale-scheduled.js'),
   retry: () => import('./retry.js'),
   'send-scheduled': () => import('./send-scheduled.js'),
+  export: () => import('./export.js'),
   list: () => import('./list.js'),
   show: () => import('./show.js'),
   call: () => import('./call.js'),

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Processes } from '../helpers/processes.js'
 import { until } from '../helpers/until.js'
-import { openWorld, type World } from '../helpers/world-tmp.js'
+import { openWorld, type World } from '../helpers/world.js'
 
 const DEADLINE_MS = 60_000
 
@@ -41,7 +41,7 @@ const sentAs = async (w: World) =>
 describe('many processes on one ledger', () => {
   it('execute each of 2000 tasks exactly once, half of them scheduled: eight workers, two senders', async function () {
     this.timeout(DEADLINE_MS + 10_000)
-    await using w = await openWorld({}, 'real')
+    await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
     const file = join(w.folder, 'side-effects')
     for (let i = 0; i < 8; i++) processes.start('worker.mjs', [JSON.stringify({ sender: false })], environment(w))
@@ -67,7 +67,7 @@ describe('many processes on one ledger', () => {
 
 describe('a program that sends what is due, killed again and again', () => {
   it('sends each of 300 tasks exactly once, and none before its eta', async () => {
-    await using w = await openWorld({}, 'real')
+    await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
     const first = Date.now() + 200
     const all = Array.from({ length: 300 }, (_, i) => w.app.sendTask('note_late', ['nowhere'], { eta: new Date(first + i * 8) }))

@@ -46,6 +46,16 @@ export async function moveToStarted(
   return changed === 1
 }
 
+/** Whether this very execution is running under a live lease. */
+export async function isRunning(sql: Sql, taskId: string, retries: number, now: number): Promise<boolean> {
+  const found = await sql.all('SELECT 1 FROM task_result WHERE task_id = ? AND finished_at IS NULL AND lease_until > ? AND retries = ?', [
+    taskId,
+    now,
+    retries,
+  ])
+  return found.length > 0
+}
+
 /** STARTED → SUCCESS, by its owner. */
 export async function moveToSuccess(sql: Sql, owner: Owner, result: string | null, end: End): Promise<boolean> {
   const changed = await sql.run(

@@ -7,6 +7,7 @@ import {
   type End,
   endLease,
   failUnstarted,
+  isRunning,
   moveToFailure,
   moveToRetry,
   moveToStarted,
@@ -49,7 +50,7 @@ export class Life {
 
   /**
    * PENDING → STARTED, and the early ack. Null when the task is not to be run: it has ended, or a live worker has
-   * it. Its message is then acked.
+   * it. Its message is then acked, unless it is a redelivered one that the live worker may still need.
    */
   async start(definition: TaskDefinition, delivery: Delivery): Promise<Started | null> {
     const { message } = delivery
@@ -64,7 +65,9 @@ export class Life {
         (!(rowless && message.retries === 0) && (await this.take(sql, owner, definition, message, leaseUntil, now))) ||
         (!rowless && (await this.recordStarted(sql, owner, definition, message, leaseUntil, now)))
       const started = recorded || rowless ? { definition, delivery, owner, late, recorded } : null
-      return { value: started, ack: !late || started === null }
+      // a late-ack message taken from a live worker is all that is left of the task if that worker dies
+      const keep = late && (started !== null || (delivery.deliveries > 1 && (await isRunning(sql, owner.taskId, message.retries, now))))
+      return { value: started, ack: !keep }
     })
   }
 

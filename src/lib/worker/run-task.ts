@@ -32,7 +32,8 @@ class Execution implements TaskContext {
     private readonly now: () => number,
   ) {}
 
-  retry(options: RetryOptions = {}): never {
+  /** Bound to this execution, so that a body may take it out of its context: `({ retry }) => retry()`. */
+  readonly retry = (options: RetryOptions = {}): never => {
     const eta = retryEta(this.definition.policy, this.request.retries, options, this.now())
     if (eta !== null) throw new Retry(eta, options.error)
     const { task, id, args, kwargs } = this.request

@@ -67,10 +67,10 @@ export class Worker {
     try {
       await this.takeDeliveries()
       await Promise.race([Promise.all([...this.running.values()].map(({ done }) => done)), aborted(this.cold.signal)])
-      if (this.cold.signal.aborted) await this.giveBack()
     } finally {
       ended.abort()
-      await beating
+      await beating // a beat after giving back would hold again what was given back
+      if (this.cold.signal.aborted) await this.giveBack()
       await this.database.write((sql) => removeWorker(sql, this.identity.workerId))
     }
   }
@@ -78,11 +78,12 @@ export class Worker {
   /** Takes nothing new and finishes what runs. */
   stop(): void {
     this.stopping.abort()
+    this.slotFreed?.() // it may be waiting for a slot
   }
 
   /** Ends without waiting: late-ack messages go back to their queue at once, the rest is left to its lease. */
   stopNow(): void {
-    this.stopping.abort()
+    this.stop()
     this.cold.abort()
   }
 
@@ -98,7 +99,8 @@ export class Worker {
       }
       try {
         const deliveries = await this.broker.receive(queues, free, leaseMs)
-        for (const delivery of deliveries) this.take(delivery)
+        if (this.stopping.signal.aborted) await Promise.all(deliveries.map((delivery) => this.broker.reject(delivery, { requeue: true })))
+        else for (const delivery of deliveries) this.take(delivery)
         if (deliveries.length === 0) await this.broker.wait(queues, IDLE_WAIT_MS, this.stopping.signal)
         else if (free === deliveries.length) await new Promise((resolve) => setImmediate(resolve))
       } catch (error) {
@@ -137,6 +139,10 @@ export class Worker {
     if (!started) return
     const entry = this.running.get(delivery)
     if (entry) entry.started = started
+    if (this.cold.signal.aborted) {
+      if (started.late) await this.life.giveBack(started)
+      return
+    }
     this.emit({ ...of, kind: 'started' })
     const startedAt = performance.now()
     const outcome = await runTask(definition, delivery, this.settings.forceJson, this.now, this.random)
@@ -160,8 +166,12 @@ export class Worker {
     return { type: 'WorkerLostError', message, traceback: null }
   }
 
+  /** A delivery that is just being started sees by itself that the worker ends, and is waited for. */
   private async giveBack(): Promise<void> {
-    for (const { started } of this.running.values()) if (started?.late) await this.life.giveBack(started)
+    for (const { started, done } of [...this.running.values()]) {
+      if (started?.late) await this.life.giveBack(started)
+      else if (!started) await done
+    }
   }
 
   private async beat(): Promise<void> {

@@ -1,0 +1,75 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { App } from '../../src/lib/app/app.js'
+import type { Parts } from '../../src/lib/app/parts.js'
+import type { Settings } from '../../src/lib/app/settings.js'
+
+/** When every world begins, unless it is given another clock. */
+export const DAWN = Date.UTC(2026, 10, 20, 12)
+
+export interface Clock {
+  now(): number
+  /** Moves the time on, and tells it. */
+  advance(ms: number): number
+}
+
+/** An app on a ledger, and the parts it is made of. */
+export interface Member extends Omit<Parts, 'now'> {
+  readonly app: App
+  /** What the app reported to nobody in particular. */
+  readonly errors: unknown[]
+}
+
+/** A ledger in a folder of its own. `await using` closes and removes it, however the test ends. */
+export interface World extends Member, AsyncDisposable {
+  readonly folder: string
+  readonly url: string
+  readonly clock: Clock
+  /** A second program on the same ledger: a connection of its own, the same clock. */
+  join(settings?: Partial<Settings>): Promise<Member>
+}
+
+export interface WorldOptions {
+  readonly settings?: Partial<Settings>
+  /** A clock that runs by itself. Default: one that stands still at DAWN; `advance` moves either. */
+  readonly now?: () => number
+}
+
+/** A migrated ledger file, with broker, publisher, sender and app joined as a program joins them. */
+export async function openWorld({ settings = {}, now = () => DAWN }: WorldOptions = {}): Promise<World> {
+  const folder = await mkdtemp(join(tmpdir(), 'taskledger-test-'))
+  const url = `sqlite:${join(folder, 'ledger.db')}`
+  const apps: App[] = []
+  const close = async () => {
+    for (const app of apps) await app.close()
+    await rm(folder, { recursive: true, force: true })
+  }
+  let moved = 0
+  const clock: Clock = {
+    now: () => now() + moved,
+    advance: (ms) => {
+      moved += ms
+      return clock.now()
+    },
+  }
+  const make = (own: Partial<Settings>): App => {
+    const app = new App({ code: { database: url, ...own }, env: {}, cwd: folder }, 'write', clock.now)
+    apps.push(app)
+    return app
+  }
+  const open = async (app: App): Promise<Member> => {
+    const errors: unknown[] = []
+    app.on('error', (error) => errors.push(error))
+    return { ...(await app['parts']()), app, errors }
+  }
+  try {
+    const app = make(settings)
+    await app.migrate()
+    const joinLedger = async (own = settings) => open(make(own))
+    return { ...(await open(app)), folder, url, clock, join: joinLedger, [Symbol.asyncDispose]: close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}

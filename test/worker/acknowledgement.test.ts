@@ -1,0 +1,286 @@
+import assert from 'node:assert/strict'
+import type { Delivery } from '../../src/lib/broker/broker.js'
+import { hasMessage } from '../../src/lib/broker/sql/messages.js'
+import { messageOf } from '../../src/lib/ledger/row.js'
+import { until } from '../helpers/until.js'
+import { gate, working } from '../helpers/working.js'
+import { openWorld, type World } from '../helpers/world.js'
+
+const LEASE_MS = 30_000
+
+const rowOf = async (w: World, id: string) => {
+  const row = await w.app.tasks.get(id)
+  assert.ok(row, `no row for ${id}`)
+  return row
+}
+
+const kinds = async (w: World, id: string) => ((await w.app.tasks.history(id))?.attempts ?? []).map(({ kind }) => kind)
+
+/** Publishes the message of a recorded task once more, as a broker does that was not told of its confirm. */
+const duplicate = async (w: World, id: string) => w.broker.publish([messageOf(await rowOf(w, id))])
+
+/** Takes a message as a worker does that dies with it: the lease runs out. */
+async function dieWith(w: World): Promise<Delivery> {
+  const [delivery] = await w.broker.receive(['default'], 1, LEASE_MS)
+  assert.ok(delivery, 'no message to die with')
+  w.clock.advance(LEASE_MS + 1)
+  return delivery
+}
+
+describe('a running task', () => {
+  it('is STARTED under its worker and a lease, and its message is gone: acked early', async () => {
+    await using w = await openWorld()
+    const door = gate()
+    const task = w.app.task('wait', () => door.passed)
+    await using here = working(w.app)
+    const { id } = await task.delay()
+    const row = await until(async () => {
+      const found = await rowOf(w, id)
+      return found.status === 'STARTED' && found
+    }, 'the task to start')
+
+    assert.equal(row.workerId, here.worker.workerId)
+    assert.equal(row.deliveries, 1)
+    assert.deepEqual(row.startedAt, new Date(w.clock.now()))
+    assert.deepEqual(row.leaseUntil, new Date(w.clock.now() + LEASE_MS))
+    assert.equal(row.finishedAt, null)
+    assert.equal(await hasMessage(w.database, id), false)
+    door.open()
+    await w.app.result(id).get({ timeout: 10 })
+    const { leaseUntil, finishedAt } = await rowOf(w, id)
+    assert.deepEqual({ leaseUntil, finishedAt }, { leaseUntil: null, finishedAt: new Date(w.clock.now()) })
+  })
+
+  for (const [ending, body, status] of [
+    ['succeeds', () => 1, 'SUCCESS'],
+    ['fails', () => Promise.reject(new Error('boom')), 'FAILURE'],
+  ] as const) {
+    it(`with acksLate keeps its message until it ${ending}`, async () => {
+      await using w = await openWorld()
+      const door = gate()
+      const task = w.app.task({ name: 'wait', acksLate: true }, async () => {
+        await door.passed
+        return body()
+      })
+      await using _ = working(w.app)
+      const result = await task.delay()
+      await until(async () => (await result.state()) === 'STARTED', 'the task to start')
+      assert.equal(await hasMessage(w.database, result.id), true)
+      door.open()
+      await result.get({ timeout: 10, propagate: false })
+      assert.equal(await result.state(), status)
+      assert.equal(await hasMessage(w.database, result.id), false)
+    })
+  }
+
+  it('with acksLate keeps its message until its retry is recorded', async () => {
+    await using w = await openWorld()
+    const task = w.app.task({ name: 'again', bind: true, acksLate: true }, (task) => task.retry())
+    await using _ = working(w.app)
+    const result = await task.delay()
+    await until(async () => (await result.state()) === 'RETRY', 'the retry')
+    assert.equal(await hasMessage(w.database, result.id), false)
+  })
+
+  it('with acksLate says so on its row, also when its publisher did not know', async () => {
+    await using w = await openWorld()
+    const result = await w.app.sendTask('late')
+    assert.equal((await rowOf(w, result.id)).options.acksLate, undefined)
+    w.app.task({ name: 'late', acksLate: true }, () => 1)
+    await using _ = working(w.app)
+    await result.get({ timeout: 10 })
+    assert.equal((await rowOf(w, result.id)).options.acksLate, true)
+  })
+
+  it('is not taken for lost, nor given to another worker, however much longer than the lease it takes', async () => {
+    await using w = await openWorld({ settings: { lease: 0.3 }, now: Date.now })
+    const door = gate()
+    let runs = 0
+    const body = () => {
+      runs += 1
+      return door.passed
+    }
+    const early = await w.app.task('early', body).delay()
+    const late = await w.app.task({ name: 'late', acksLate: true }, body).delay()
+    await using _here = working(w.app)
+    await using _there = working(w.app)
+    await until(() => runs === 2, 'both tasks to run')
+    const leaseThen = (await rowOf(w, early.id)).leaseUntil ?? assert.fail('no lease')
+    await until(async () => {
+      assert.deepEqual(await w.app.tasks.findStale({ reasons: ['lost', 'unclaimed'] }), [])
+      const lease = (await rowOf(w, early.id)).leaseUntil?.getTime() ?? 0
+      return lease > leaseThen.getTime() + 600
+    }, 'the lease to be renewed past two more of it')
+    door.open()
+    await early.get({ timeout: 10 })
+    await late.get({ timeout: 10 })
+    assert.equal(runs, 2)
+    assert.equal((await rowOf(w, late.id)).deliveries, 1)
+  })
+})
+
+describe('a message that is delivered once more', () => {
+  for (const acksLate of [false, true]) {
+    const mode = acksLate ? 'late' : 'early'
+    it(`after its task has ended is acked without running it (acked ${mode})`, async () => {
+      await using w = await openWorld()
+      let runs = 0
+      const task = w.app.task({ name: 'count', acksLate }, () => ++runs)
+      await using _ = working(w.app)
+      const result = await task.delay()
+      await result.get({ timeout: 10 })
+      const before = await rowOf(w, result.id)
+      await duplicate(w, result.id)
+      await until(async () => !(await hasMessage(w.database, result.id)), 'the duplicate to be acked')
+      assert.equal(runs, 1)
+      assert.deepEqual(await rowOf(w, result.id), before)
+    })
+
+    it(`while its task runs is acked without running it a second time (acked ${mode})`, async () => {
+      await using w = await openWorld()
+      const door = gate()
+      let runs = 0
+      const task = w.app.task({ name: 'count', acksLate }, async () => {
+        runs += 1
+        await door.passed
+      })
+      await using _ = working(w.app)
+      const result = await task.delay()
+      await until(() => runs === 1, 'the task to run')
+      await duplicate(w, result.id)
+      const messages = async () => (await w.database.all('SELECT 1 FROM task_message', [])).length
+      await until(async () => (await messages()) === (acksLate ? 1 : 0), 'the duplicate to be acked')
+      door.open()
+      await result.get({ timeout: 10 })
+      assert.equal(runs, 1)
+      assert.equal(await messages(), 0)
+    })
+  }
+
+  it('after its task moved on to a retry does not start that retry early', async () => {
+    await using w = await openWorld()
+    const seen: number[] = []
+    const task = w.app.task({ name: 'again', bind: true }, ({ request, retry }) => {
+      seen.push(request.retries)
+      if (request.retries === 0) retry({ countdown: 60 })
+    })
+    const result = await task.delay()
+    await duplicate(w, result.id)
+    {
+      await using _ = working(w.app, { concurrency: 1 })
+      await until(async () => !(await hasMessage(w.database, result.id)), 'both messages to be acked')
+      assert.deepEqual(seen, [0])
+      assert.equal(await result.state(), 'RETRY')
+      w.clock.advance(60_001)
+      await result.get({ timeout: 10 })
+    }
+    assert.deepEqual(seen, [0, 1])
+  })
+
+  it('because its worker died runs again, and the row counts its deliveries', async () => {
+    await using w = await openWorld()
+    const seen: number[] = []
+    const task = w.app.task({ name: 'late', bind: true, acksLate: true }, ({ request }) => {
+      seen.push(request.deliveries)
+    })
+    const result = await task.delay()
+    await dieWith(w)
+    await using _ = working(w.app)
+    await result.get({ timeout: 10 })
+    assert.deepEqual(seen, [2])
+    assert.equal((await rowOf(w, result.id)).deliveries, 2)
+  })
+
+  it('while the worker that it is taken from still runs it stays, so that this worker may yet die', async () => {
+    await using w = await openWorld()
+    const door = gate()
+    const task = w.app.task({ name: 'late', acksLate: true }, () => door.passed)
+    await using _ = working(w.app, { concurrency: 1 })
+    const result = await task.delay()
+    await until(async () => (await result.state()) === 'STARTED', 'the task to start')
+    // the broker takes the message away while the row's lease lives: a connection that was lost and found again
+    await w.database.run('UPDATE task_message SET held_until = NULL', [])
+    {
+      await using other = working(w.app)
+      const deliveries = async () => (await w.database.all<{ deliveries: number }>('SELECT deliveries FROM task_message', []))[0]?.deliveries
+      await until(async () => (await deliveries()) === 2, 'the second worker to receive it')
+      other.worker.stop()
+      await other.ended
+    }
+    assert.equal(await hasMessage(w.database, result.id), true)
+    door.open()
+    await result.get({ timeout: 10 })
+    w.clock.advance(LEASE_MS + 1)
+    await until(async () => !(await hasMessage(w.database, result.id)), 'the message to be acked, now that its task has ended')
+  })
+
+  it('more often than maxDeliveries fails its task as one that kills its workers, and does not run it', async () => {
+    await using w = await openWorld({ settings: { maxDeliveries: 2 } })
+    let runs = 0
+    const task = w.app.task({ name: 'poison', acksLate: true }, () => ++runs)
+    const result = await task.delay()
+    await dieWith(w)
+    await dieWith(w)
+    await using _ = working(w.app)
+    const error = await result.get({ timeout: 10, propagate: false })
+    assert.ok(error instanceof Error)
+    assert.equal(`${error.name}: ${error.message}`, 'WorkerLostError: delivered 2 times, and no worker lived to finish it')
+    assert.equal(await result.state(), 'FAILURE')
+    assert.equal(runs, 0)
+    assert.equal(await hasMessage(w.database, result.id), false)
+  })
+})
+
+describe('an answer that comes after another worker has taken the task over', () => {
+  for (const [what, answer, line] of [
+    ['a result', () => ['late'], { errorType: 'LateResult', errorMessage: '["late"]' }],
+    ['an error', () => Promise.reject(new RangeError('late')), { errorType: 'RangeError', errorMessage: 'late' }],
+  ] as const) {
+    it(`is kept as a line of history and changes nothing: ${what}`, async () => {
+      await using w = await openWorld()
+      const door = gate()
+      const task = w.app.task({ name: 'late', bind: true, acksLate: true }, async ({ request }): Promise<unknown> => {
+        if (request.deliveries > 1) return 'in time'
+        await door.passed
+        return answer()
+      })
+      await using silent = working(w.app, { concurrency: 1 })
+      const result = await task.delay()
+      await until(async () => (await result.state()) === 'STARTED', 'the task to start')
+      w.clock.advance(LEASE_MS + 1)
+      await using _ = working(w.app)
+      assert.equal(await result.get({ timeout: 10 }), 'in time')
+      const before = await rowOf(w, result.id)
+      door.open()
+      await until(async () => (await kinds(w, result.id)).length > 0, 'the late answer')
+
+      assert.deepEqual(await rowOf(w, result.id), before)
+      const [attempt] = (await w.app.tasks.history(result.id))?.attempts ?? []
+      const { errorType, errorMessage } = attempt ?? {}
+      assert.deepEqual({ errorType, errorMessage }, line)
+      assert.equal(attempt?.kind, 'late-result')
+      assert.equal(attempt?.workerId, silent.worker.workerId)
+    })
+  }
+
+  it('does not end the run of the one that has it now', async () => {
+    await using w = await openWorld()
+    const doors = [gate(), gate()]
+    const task = w.app.task({ name: 'late', bind: true, acksLate: true }, async ({ request }) => {
+      await doors[request.deliveries - 1]?.passed
+      return request.deliveries
+    })
+    await using _silent = working(w.app, { concurrency: 1 })
+    const result = await task.delay()
+    await until(async () => (await result.state()) === 'STARTED', 'the task to start')
+    w.clock.advance(LEASE_MS + 1)
+    await using second = working(w.app, { concurrency: 1 })
+    await until(async () => (await rowOf(w, result.id)).workerId === second.worker.workerId, 'the second worker to take over')
+    doors[0]?.open()
+    await until(async () => (await kinds(w, result.id)).length > 0, 'the late answer')
+    assert.equal(await result.state(), 'STARTED')
+    assert.equal(await hasMessage(w.database, result.id), true)
+    doors[1]?.open()
+    assert.equal(await result.get({ timeout: 10 }), 2)
+  })
+})
