@@ -1,4 +1,5 @@
-export { App, createApp, type HookTypes, type RunningWorker, type WorkerOptions } from './lib/app/app.js'
+export { App, createApp, type RunningWorker, type WorkerOptions } from './lib/app/app.js'
+export type { HookTypes } from './lib/app/hooks.js'
 export { AsyncResult, type GetOptions, TaskError, TimeoutError } from './lib/app/result.js'
 export type { Settings } from './lib/app/settings.js'
 export type { ApplyOptions, Task, TaskOptions } from './lib/app/task.js'

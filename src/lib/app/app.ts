@@ -1,33 +1,16 @@
 import type { Knex } from 'knex'
 import { Database } from '../database/database.js'
 import { type MigrationStep, migrateTo } from '../database/migrate.js'
-import type { AfterPublish, BeforePublish } from '../publish/publisher.js'
 import { messageFor, type PublishOptions, type TaskDefaults } from '../publish/request.js'
 import { runningTask, type TaskContext, type TaskDefinition } from '../task/definition.js'
 import { PlainError, UsageError } from '../task/errors.js'
-import type { WorkerEvent } from '../worker/events.js'
 import { Worker } from '../worker/worker.js'
+import { Hooks, type HookTypes } from './hooks.js'
 import { openParts, type Parts } from './parts.js'
 import { AsyncResult } from './result.js'
 import { checkSettings, readSettings, type SettingSources, type Settings } from './settings.js'
 import { type ApplyOptions, defaultsOf, defineTask, directContext, type Task, type TaskOptions } from './task.js'
 import { Tasks } from './tasks.js'
-
-type EventKind = WorkerEvent['kind']
-type EventOf<K extends EventKind> = Extract<WorkerEvent, { kind: K }>
-
-/** The hooks of an app: functions in a list, called in the order they were added. */
-export interface HookTypes {
-  readonly beforePublish: BeforePublish
-  readonly afterPublish: AfterPublish
-  readonly started: (event: EventOf<'started'>) => void
-  readonly succeeded: (event: EventOf<'succeeded'>) => void
-  readonly failed: (event: EventOf<'failed'>) => void
-  readonly retried: (event: EventOf<'retried'>) => void
-  readonly revoked: (event: EventOf<'revoked'>) => void
-  /** An error that nobody waits for: a broker that was away, a lease that could not be renewed. */
-  readonly error: (error: unknown) => void
-}
 
 export interface WorkerOptions {
   /** Default: the app's `defaultQueue`. */
@@ -51,17 +34,9 @@ export class App {
   /** What the commands do, as functions. */
   readonly tasks = new Tasks(() => this.parts())
   private readonly definitions = new Map<string, TaskDefinition>()
-  private readonly hooks: { [K in keyof HookTypes]: HookTypes[K][] } = {
-    beforePublish: [],
-    afterPublish: [],
-    started: [],
-    succeeded: [],
-    failed: [],
-    retried: [],
-    revoked: [],
-    error: [],
-  }
+  private readonly hooks = new Hooks()
   private opened: Promise<Parts> | null = null
+  private readonly working = new Map<RunningWorker, Promise<void>>()
 
   constructor(
     private sources: SettingSources,
@@ -111,49 +86,33 @@ export class App {
 
   /** Adds a hook. A `beforePublish` that throws refuses the publish; what any other throws is told to the `error` hooks. */
   on<K extends keyof HookTypes>(hook: K, fn: HookTypes[K]): this {
-    if (!Object.hasOwn(this.hooks, hook))
-      throw new UsageError(`there is no hook named ${hook}; the hooks are ${Object.keys(this.hooks).join(', ')}`)
-    this.hooks[hook].push(fn)
+    this.hooks.add(hook, fn)
     return this
   }
 
   worker(options: WorkerOptions = {}): RunningWorker {
     let worker: Worker | null = null
     const stopping = new AbortController()
-    const build = async (): Promise<{ worker: Worker; parts: Parts }> => {
+    const run = async (): Promise<void> => {
       const parts = await this.parts()
-      const { settings, database, broker, redaction } = parts
-      const { lease, concurrency, maxDeliveries, forceJson, resultExpires, defaultQueue } = settings
-      const own = { leaseMs: lease * 1000, maxDeliveries, forceJson, resultExpires }
-      const chosen = { queues: options.queues ?? [defaultQueue], concurrency: options.concurrency ?? concurrency }
-      const built = new Worker(
-        database,
-        broker,
-        redaction,
-        this.definitions,
-        { ...own, ...chosen },
-        this.emit,
-        this.report,
-        this.now,
-        Math.random,
-      )
-      return { worker: built, parts }
+      worker = this.buildWorker(parts, options)
+      if (stopping.signal.aborted) worker.stop()
+      const sending = options.sender === false ? null : parts.sender.run(stopping.signal)
+      try {
+        await worker.run()
+      } finally {
+        stopping.abort()
+        await sending
+      }
     }
-    return {
+    const running: RunningWorker = {
       get workerId() {
         return worker?.identity.workerId ?? ''
       },
-      run: async () => {
-        const built = await build()
-        worker = built.worker
-        if (stopping.signal.aborted) worker.stop()
-        const sending = options.sender === false ? null : built.parts.sender.run(stopping.signal)
-        try {
-          await worker.run()
-        } finally {
-          stopping.abort()
-          await sending
-        }
+      run: () => {
+        const done = run().finally(() => this.working.delete(running))
+        this.working.set(running, done)
+        return done
       },
       stop: ({ now = false } = {}) => {
         stopping.abort()
@@ -161,6 +120,7 @@ export class App {
         else worker?.stop()
       },
     }
+    return running
   }
 
   /**
@@ -187,8 +147,10 @@ export class App {
     return (await this.parts()).database
   }
 
-  /** Waits for writes under way and lets go of everything; a program that calls it exits. */
+  /** Stops its workers, waits for what is under way and lets go of everything; a program that calls it exits. */
   async close(): Promise<void> {
+    for (const worker of this.working.keys()) worker.stop()
+    await Promise.allSettled(this.working.values()) // whoever runs a worker gets its error
     const opened = this.opened
     this.opened = null
     const parts = await opened?.catch(() => null) // what failed to open has nothing to close
@@ -196,9 +158,17 @@ export class App {
     await parts?.database.close()
   }
 
+  private buildWorker({ settings, database, broker, redaction }: Parts, options: WorkerOptions): Worker {
+    const { lease, maxDeliveries, forceJson, resultExpires } = settings
+    const queues = options.queues ?? [settings.defaultQueue]
+    const concurrency = options.concurrency ?? settings.concurrency
+    const own = { queues, concurrency, leaseMs: lease * 1000, maxDeliveries, forceJson, resultExpires }
+    return new Worker(database, broker, redaction, this.definitions, own, this.hooks.emit, this.hooks.report, this.now, Math.random)
+  }
+
   private parts(): Promise<Parts> {
     if (!this.opened) {
-      this.opened = openParts(this.sources, this.mode, this.hooks, this.report, this.now)
+      this.opened = openParts(this.sources, this.mode, this.hooks, this.hooks.report, this.now)
       this.opened.catch(() => {
         this.opened = null // the next use tries again
       })
@@ -216,21 +186,6 @@ export class App {
     const message = messageFor(name, args, options satisfies PublishOptions, defaults, settings, runningTask.getStore() ?? null, this.now())
     await publisher.publish(message, trx ? { trx } : {})
     return new AsyncResult<R>(message.id, () => this.database(), message.options.ignoreResult)
-  }
-
-  private readonly emit = (event: WorkerEvent): void => {
-    for (const hook of this.hooks[event.kind] as ((event: WorkerEvent) => void)[]) {
-      try {
-        hook(event)
-      } catch (error) {
-        this.report(error)
-      }
-    }
-  }
-
-  private readonly report = (error: unknown): void => {
-    if (this.hooks.error.length === 0) process.emitWarning(error instanceof Error ? error : new Error(String(error)))
-    for (const hook of this.hooks.error) hook(error)
   }
 }
 

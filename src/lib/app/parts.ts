@@ -1,7 +1,7 @@
 import type { Broker } from '../broker/broker.js'
 import { SqlBroker } from '../broker/sql/sql-broker.js'
 import { Database } from '../database/database.js'
-import { checkSchema } from '../database/migrate.js'
+import { checkSchema, migrateTo } from '../database/migrate.js'
 import { Redaction } from '../ledger/arguments.js'
 import { Publisher, type PublishHooks } from '../publish/publisher.js'
 import { Sender } from '../schedule/sender.js'
@@ -33,7 +33,9 @@ export async function openParts(
   const redaction = new Redaction(settings.redact)
   const database = await Database.open(settings.database, mode, sources.cwd)
   try {
-    await checkSchema(database)
+    // a database in memory is new each time it is opened
+    if (database.filename === ':memory:') await migrateTo(database)
+    else await checkSchema(database)
   } catch (error) {
     await database.close()
     throw error

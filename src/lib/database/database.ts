@@ -1,11 +1,10 @@
 import { stat } from 'node:fs/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type SqliteDatabase from 'better-sqlite3'
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../task/errors.js'
-import { describeFailure, isBusy } from './failure.js'
+import { describeFailure } from './failure.js'
 import type { Binding, Sql } from './sql.js'
-import { openSqlite, SqliteConnection } from './sqlite.js'
+import { openSqlite, SqliteConnection, whenFree } from './sqlite.js'
 import { parseDatabaseUrl } from './url.js'
 
 /** A piece of work for one commit. It may run twice, so it does nothing but SQL. */
@@ -19,9 +18,6 @@ interface Waiting {
 
 /** Bounds how long one commit keeps other processes from writing. */
 const MAX_GROUP = 500
-
-/** How long a write waits for another process's lock before it gives up. */
-const BUSY_TIMEOUT_MS = 10_000
 
 /**
  * The one door to the ledger's database. As a `Sql` it runs single statements, each its own commit; `write`
@@ -125,9 +121,8 @@ export class Database implements Sql {
 
   /** Has the connection to itself; when another process holds the lock, waits for it without blocking this process. */
   private async alone<T>(use: (connection: SqliteConnection) => Promise<T>): Promise<T> {
-    const deadline = Date.now() + BUSY_TIMEOUT_MS
-    for (let waits = 0; ; waits++) {
-      try {
+    try {
+      return await whenFree(async () => {
         const raw = (await this.knex.client.acquireConnection()) as SqliteDatabase.Database
         try {
           if (this.connection?.raw !== raw) this.connection = new SqliteConnection(raw)
@@ -135,10 +130,9 @@ export class Database implements Sql {
         } finally {
           await this.knex.client.releaseConnection(raw)
         }
-      } catch (error) {
-        if (!isBusy(error) || Date.now() > deadline) throw describeFailure(error, this.filename)
-        await sleep(1 + Math.random() * Math.min(20, 2 ** waits))
-      }
+      })
+    } catch (error) {
+      throw describeFailure(error, this.filename)
     }
   }
 }

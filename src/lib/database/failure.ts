@@ -22,6 +22,12 @@ export function describeFailure(error: unknown, filename: string): unknown {
   if (isBusy(error)) {
     return new BusyError(`the database ${filename} is locked by another process`, { ...options, hint: 'run it again in a moment' })
   }
+  if (error instanceof Error && error.name === 'KnexTimeoutError') {
+    return new BusyError(`a transaction of this process holds the connection to ${filename}`, {
+      ...options,
+      hint: 'publish inside it with { trx }',
+    })
+  }
   if (code.startsWith('SQLITE_READONLY')) {
     return new ConfigurationError(`the database ${filename} cannot be written: the file or its folder is read-only`, {
       ...options,

@@ -1,9 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type SqliteDatabase from 'better-sqlite3'
 import knex, { type Knex } from 'knex'
+import { isBusy } from './failure.js'
 import type { Binding, Sql } from './sql.js'
 
 /** How long a statement of SQLite's own waits for a lock before the caller may decide to wait on. */
 export const LOCK_WAIT_MS = 50
+
+/** How long a write waits for another process's lock before it gives up. */
+const BUSY_TIMEOUT_MS = 10_000
 
 /** Texts that vary (a list of ids, an optional filter) would fill the cache for ever. */
 const MAX_STATEMENTS = 250
@@ -13,12 +18,13 @@ const MAX_STATEMENTS = 250
  * work side by side; FULL makes a commit survive a power cut.
  */
 export function openSqlite(filename: string, readonly: boolean): Knex {
-  return knex({
+  const opened = knex({
     client: 'better-sqlite3',
     connection: { filename, options: { readonly } },
     useNullAsDefault: true,
     compileSqlOnError: false, // an error message must not carry task arguments
     acquireConnectionTimeout: 10_000,
+    log: { warn: () => {} }, // knex prints to stdout, with a stack, what it then throws as well
     pool: {
       min: 1,
       max: 1,
@@ -38,6 +44,34 @@ export function openSqlite(filename: string, readonly: boolean): Knex {
       },
     },
   })
+  return readonly ? opened : beginImmediately(opened)
+}
+
+/**
+ * knex begins deferred, and a transaction that reads before it writes then fails at once when somebody else wrote in
+ * between. Callers' transactions and migrations take the write lock first, waiting for it without blocking the process.
+ */
+function beginImmediately(opened: Knex): Knex {
+  const transaction = opened.client.transaction.bind(opened.client)
+  opened.client.transaction = (...how: unknown[]) => {
+    const begun = transaction(...how)
+    begun.begin = (connection: SqliteDatabase.Database) => whenFree(() => connection.exec('BEGIN IMMEDIATE'))
+    return begun
+  }
+  return opened
+}
+
+/** Runs `use` again and again while another process holds the lock it needs, for as long as `BUSY_TIMEOUT_MS`. */
+export async function whenFree<T>(use: () => T | Promise<T>): Promise<T> {
+  const deadline = Date.now() + BUSY_TIMEOUT_MS
+  for (let waits = 0; ; waits++) {
+    try {
+      return await use()
+    } catch (error) {
+      if (!isBusy(error) || Date.now() > deadline) throw error
+      await sleep(1 + Math.random() * Math.min(20, 2 ** waits))
+    }
+  }
 }
 
 /** One raw connection, each statement prepared once. better-sqlite3 answers at once; the promise is for the contract. */

@@ -34,13 +34,21 @@ function textOf(read: () => unknown): string {
 
 function stackOf(error: Error, depth = 0): string {
   const own = textOf(() => error.stack ?? `${error.name}: ${error.message}`)
-  const { cause } = error
+  const cause = causeOf(error)
   if (cause === undefined || depth > 10) return own
   return `${own}\nCaused by: ${cause instanceof Error ? stackOf(cause, depth + 1) : textOf(() => cause)}`
 }
 
+function causeOf(error: Error): unknown {
+  try {
+    return error.cause
+  } catch {
+    return undefined // it throws when it is read; the error itself is still to be told
+  }
+}
+
 /** What was thrown, whatever it was: an Error, a string, null, or an object whose message throws. */
 export function errorRecord(thrown: unknown): ErrorRecord {
-  if (!(thrown instanceof Error)) return { type: 'Error', message: textOf(() => thrown), traceback: null }
+  if (!(thrown instanceof Error)) return { type: 'Error', message: cut(textOf(() => thrown)), traceback: null }
   return { type: textOf(() => thrown.name), message: cut(textOf(() => thrown.message)), traceback: cut(stackOf(thrown)) }
 }
