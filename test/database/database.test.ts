@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import { Database } from '../../src/lib/database/database.js'
@@ -18,9 +18,8 @@ const pragma = async (database: Database, name: string): Promise<unknown> => {
   return row && Object.values(row)[0]
 }
 
-/** Pages of the log that each commit appended to: a commit ends with a frame that says so. */
+/** Commits in a write-ahead log: the last frame of each names the size of the database, every other 0. */
 async function commitsIn(walFile: string): Promise<number> {
-  const { readFile } = await import('node:fs/promises')
   const wal = await readFile(walFile)
   const pageSize = wal.readUInt32BE(8)
   let commits = 0
@@ -32,7 +31,11 @@ describe('opening a database', () => {
   const cases: readonly (readonly [string, (folder: string) => Promise<unknown>, RegExp])[] = [
     ['a file that is not there', async () => {}, /^there is no ledger at .*x\.db$/],
     ['a folder', (folder) => mkdir(join(folder, 'x.db')), /x\.db is a folder$/],
-    ['a file that is not SQLite', (folder) => writeFile(join(folder, 'x.db'), 'name,licence\n'.repeat(100)), /x\.db is not a SQLite database$/],
+    [
+      'a file that is not SQLite',
+      (folder) => writeFile(join(folder, 'x.db'), 'name,licence\n'.repeat(100)),
+      /x\.db is not a SQLite database$/,
+    ],
   ]
   for (const [what, make, message] of cases) {
     it(`refuses ${what} and leaves everything as it was`, async () => {
@@ -50,7 +53,9 @@ describe('opening a database', () => {
 
   it('refuses a file in a folder that is not there, also to create it', async () => {
     await using w = await openWorld()
-    await assert.rejects(Database.open('sqlite:no/x.db', 'create', w.folder), ConfigurationError)
+    await assert.rejects(Database.open('sqlite:no/x.db', 'create', w.folder), (error: Error) => {
+      return error instanceof ConfigurationError && error.message.endsWith(`no/x.db cannot be made: there is no folder ${w.folder}/no`)
+    })
   })
 
   it('makes the file only when asked to create it', async () => {
@@ -169,6 +174,18 @@ describe('a write', () => {
     assert.deepEqual(await ids(w), ['a'])
   })
 
+  it("waits as a caller's own transaction does: from its first statement, so that a read before it cannot make it fail", async () => {
+    await using w = await openWorld()
+    const member = await w.join()
+    const trx = await w.database.knex.transaction()
+    await trx.raw('SELECT * FROM task_worker')
+    const write = member.database.write((sql) => sql.run(...beat('b')))
+    await trx.raw(beat('a')[0], ['a'])
+    await trx.commit()
+    await write
+    assert.deepEqual(await ids(w), ['a', 'b'])
+  })
+
   it('that waits lets reads go on', async () => {
     await using w = await openWorld()
     using other = outside(w)
@@ -207,7 +224,8 @@ describe('a write', () => {
       const seen = error instanceof Error ? `${error.message} ${error.stack} ${JSON.stringify(error)}` : String(error)
       return /constraint failed/.test(seen) && !seen.includes(secret)
     }
-    const statement = 'INSERT INTO task_worker (worker_id, host, pid, queues, started_at, beat_at, lease_until) VALUES (?, NULL, 1, 1, 1, 1, 1)'
+    const statement =
+      'INSERT INTO task_worker (worker_id, host, pid, queues, started_at, beat_at, lease_until) VALUES (?, NULL, 1, 1, 1, 1, 1)'
     await assert.rejects(w.database.run(statement, [secret]), shown)
     await assert.rejects(
       w.database.write((sql) => sql.run(statement, [secret])),

@@ -22,7 +22,8 @@ describe('a database URL', () => {
     for (const url of ['ledger.db', '', 'C:\\ledger.db', 'sqlite:']) {
       assert.throws(
         () => parseDatabaseUrl(url, '/work'),
-        (error: Error) => error instanceof ConfigurationError && error.message.includes('expected sqlite:FILE') && error.message.endsWith(`got: ${url}`),
+        (error: Error) =>
+          error instanceof ConfigurationError && error.message.includes('expected sqlite:FILE') && error.message.endsWith(`got: ${url}`),
       )
     }
   })

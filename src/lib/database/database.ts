@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import type SqliteDatabase from 'better-sqlite3'
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../task/errors.js'
@@ -150,4 +151,11 @@ async function checkFile(filename: string, mode: 'read' | 'write' | 'create'): P
       hint: `make one with: taskledger migrate --database sqlite:${filename}`,
     })
   }
+  const folder = dirname(filename)
+  const isFolder = await stat(folder).then(
+    (parent) => parent.isDirectory(),
+    () => false,
+  )
+  if (!isFolder)
+    throw new ConfigurationError(`the database ${filename} cannot be made: there is no folder ${folder}`, { hint: 'make the folder first' })
 }

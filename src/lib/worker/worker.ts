@@ -122,31 +122,35 @@ export class Worker {
 
   /** One delivery from receipt to end. */
   private async live(delivery: Delivery): Promise<void> {
-    const { message } = delivery
-    const of = { id: message.id, task: message.task, retries: message.retries }
-    if (message.expires !== null && message.expires <= this.now()) {
-      if (await this.life.revoke(delivery, 'expired')) this.emit({ ...of, kind: 'revoked', reason: 'expired' })
-      return
-    }
+    const { message, deliveries } = delivery
+    if (message.expires !== null && message.expires <= this.now()) return this.revoke(delivery, 'expired')
     const definition = this.tasks.get(message.task)
-    const refusal = definition ? this.poisoned(delivery) : unknownTask(message.task, this.tasks)
-    if (!definition || refusal) {
-      const error = refusal ?? unknownTask(message.task, this.tasks)
-      if (await this.life.fail(delivery, error)) this.emit({ ...of, kind: 'failed', error, expected: false })
-      return
-    }
+    if (!definition) return this.refuse(delivery, unknownTask(message.task, this.tasks))
+    if (deliveries > this.settings.maxDeliveries) return this.refuse(delivery, poisoned(deliveries))
     const started = await this.life.start(definition, delivery)
-    if (!started) return
+    if (started) await this.execute(started)
+  }
+
+  private async execute(started: Started): Promise<void> {
+    const { definition, delivery, late } = started
     const entry = this.running.get(delivery)
     if (entry) entry.started = started
     if (this.cold.signal.aborted) {
-      if (started.late) await this.life.giveBack(started)
+      if (late) await this.life.giveBack(started)
       return
     }
-    this.emit({ ...of, kind: 'started' })
+    this.emit({ ...named(delivery), kind: 'started' })
     const startedAt = performance.now()
     const outcome = await runTask(definition, delivery, this.settings.forceJson, this.now, this.random)
-    if (await this.settle(started, outcome)) this.emit({ ...of, ...told(outcome, performance.now() - startedAt) })
+    if (await this.settle(started, outcome)) this.emit({ ...named(delivery), ...told(outcome, performance.now() - startedAt) })
+  }
+
+  private async revoke(delivery: Delivery, reason: string): Promise<void> {
+    if (await this.life.revoke(delivery, reason)) this.emit({ ...named(delivery), kind: 'revoked', reason })
+  }
+
+  private async refuse(delivery: Delivery, error: ErrorRecord): Promise<void> {
+    if (await this.life.fail(delivery, error)) this.emit({ ...named(delivery), kind: 'failed', error, expected: false })
   }
 
   /** A result is not dropped because the database is busy; while it is being tried the lease is kept. */
@@ -158,12 +162,6 @@ export class Worker {
         if (!(error instanceof BusyError) || tries === SETTLE_TRIES) throw error
       }
     }
-  }
-
-  private poisoned({ deliveries }: Delivery): ErrorRecord | null {
-    if (deliveries <= this.settings.maxDeliveries) return null
-    const message = `delivered ${deliveries - 1} times, and no worker lived to finish it`
-    return { type: 'WorkerLostError', message, traceback: null }
   }
 
   /** A delivery that is just being started sees by itself that the worker ends, and is waited for. */
@@ -200,6 +198,14 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
+
+const named = ({ message: { id, task, retries } }: Delivery) => ({ id, task, retries })
+
+const poisoned = (deliveries: number): ErrorRecord => ({
+  type: 'WorkerLostError',
+  message: `delivered ${deliveries - 1} times, and no worker lived to finish it`,
+  traceback: null,
+})
 
 function unknownTask(task: string, tasks: ReadonlyMap<string, TaskDefinition>): ErrorRecord {
   const known = [...tasks.keys()].join(', ') || 'none'
