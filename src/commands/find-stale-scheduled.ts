@@ -27,8 +27,7 @@ export default class FindStaleScheduled extends StaleCommand {
     const { flags } = await this.parse(FindStaleScheduled)
     const app = await this.app(flags.release && !flags['dry-run'] ? 'write' : 'read')
     const found = await app.tasks.findStaleScheduled(this.query(flags))
-    const advice = 'To send what is due: taskledger send-scheduled'
-    const words = { kind: 'stale-scheduled', rows: 'stale scheduled tasks', since: 'Due or claimed', advice }
+    const words = { kind: 'stale-scheduled', rows: 'stale scheduled tasks', since: 'Due or claimed' }
     const document = await this.tell(found, flags, words)
     if (!flags.release) return document
     const claimed = found.slice(0, flags.limit).filter((row) => row.reason === 'claimed')

@@ -30,8 +30,7 @@ export default class FindStaleTasks extends StaleCommand {
     const terminalStates = flags['terminal-state'] ?? [...FINAL_STATUSES]
     const app = await this.app('read')
     const found = await app.tasks.findStale({ ...this.query(flags), terminal: terminalStates })
-    const advice = 'To send them again: taskledger retry ID …'
-    const document = await this.tell(found, flags, { kind: 'stale-tasks', rows: 'stale tasks', since: 'Last update', advice })
+    const document = await this.tell(found, flags, { kind: 'stale-tasks', rows: 'stale tasks', since: 'Last update' })
     return { ...document, terminalStates }
   }
 }

@@ -28,7 +28,6 @@ interface StaleWords {
   /** `stale tasks` */
   readonly rows: string
   readonly since: string
-  readonly advice: string
 }
 
 /** What the two commands that list stale rows share. */
@@ -54,11 +53,7 @@ export abstract class StaleCommand extends LedgerCommand {
       plain: (all) => [`${words.rows[0]?.toUpperCase()}${words.rows.slice(1)}:`, ...all.map(classicLine)],
       columns: async () => columns(words.since, now, (await this.colours()).yellow),
     })
-    if (this.onTerminal) {
-      const older = ageMs(flags) === 0 ? '' : ` older than ${formatDurationMs(ageMs(flags))}`
-      const more = truncated ? ', and more: --limit shows them' : ''
-      this.say(rows.length === 0 ? `No ${words.rows}${older}.` : `${rows.length} ${words.rows}${older}${more}. ${words.advice}`)
-    }
+    if (this.onTerminal) this.summarise(rows, truncated, flags, words)
     if (flags.check && rows.length > flags.max) this.exitCode = 1
     return {
       version: 1,
@@ -69,6 +64,24 @@ export abstract class StaleCommand extends LedgerCommand {
       tasks: rows.map((row) => documentOf(row, now)),
     }
   }
+
+  private summarise(rows: readonly StaleRow[], truncated: boolean, flags: StaleFlags, words: StaleWords): void {
+    const older = ageMs(flags) === 0 ? '' : ` older than ${formatDurationMs(ageMs(flags))}`
+    if (rows.length === 0) return this.say(`No ${words.rows}${older}.`)
+    this.say(`${rows.length} ${words.rows}${older}${truncated ? ', and more: --limit shows them' : ''}.`)
+    for (const reason of new Set(rows.map((row) => row.reason))) this.say(`  ${reason}: ${ADVICE[reason]}`)
+  }
+}
+
+/** What puts a row of each reason right. */
+const ADVICE: Readonly<Record<StaleReason, string>> = {
+  unpublished: 'a sender publishes it: taskledger send-scheduled',
+  unclaimed: 'it waits for a worker of its queue',
+  lost: 'to send it again: taskledger retry --from-stale --reason lost',
+  stuck: 'its worker is alive, and still at it',
+  overdue: 'to send it: taskledger send-scheduled',
+  claimed: 'a sender takes it up when the lease has run out; sooner with --release',
+  ended: 'it has ended, in a status you do not call terminal',
 }
 
 /** The instant a row's age counts from, by what it waits for. */
@@ -83,7 +96,7 @@ const classicLine = (row: StaleRow): string => `  ${classicInstant(staleSince(ro
 const columns = (since: string, now: number, paint: (text: string) => string): Column<StaleRow>[] => [
   { heading: since, value: (row) => localInstant(staleSince(row)) },
   { heading: 'Age', value: (row) => formatAge(now - staleSince(row).getTime()), align: 'right' },
-  { heading: 'Reason', value: (row) => row.reason, paint },
+  { heading: 'Reason', value: (row) => row.reason, paint: (text) => paint(text) }, // chalk joins all it is given
   { heading: 'Status', value: (row) => row.status },
   { heading: 'Queue', value: (row) => row.queue, shrinks: true },
   { heading: 'Task', value: (row) => row.task, shrinks: true },

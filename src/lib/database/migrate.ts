@@ -25,14 +25,17 @@ export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   }
 }
 
+async function statusIfKnown(database: Database): Promise<MigrationStatus> {
+  const status = await migrationStatus(database)
+  if (status.unknown.length === 0) return status
+  throw new ConfigurationError(`the schema of ${database.filename} is newer than this program: it has ${status.unknown.join(', ')}`, {
+    hint: 'install the taskledger version that made it, or a later one',
+  })
+}
+
 /** @throws {ConfigurationError} when the schema is older or newer than this program */
 export async function checkSchema(database: Database): Promise<void> {
-  const { applied, pending, unknown } = await migrationStatus(database)
-  if (unknown.length > 0) {
-    throw new ConfigurationError(`the schema of ${database.filename} is newer than this program: it has ${unknown.join(', ')}`, {
-      hint: 'install the taskledger version that made it, or a later one',
-    })
-  }
+  const { applied, pending } = await statusIfKnown(database)
   if (applied.length === 0) {
     throw new ConfigurationError(`there is no ledger in ${database.filename}`, {
       hint: `make one with: taskledger migrate --database sqlite:${database.filename}`,
@@ -55,14 +58,15 @@ export interface MigrationStep {
  *
  * @param target a migration's name; `zero`: none; default: the newest
  * @throws {UsageError} when no migration has that name
+ * @throws {ConfigurationError} when the schema is newer than this program
  */
-export async function migrationPlan(sql: Sql, target?: string): Promise<MigrationStep[]> {
+export async function migrationPlan(database: Database, target?: string): Promise<MigrationStep[]> {
   const known = Object.keys(MIGRATIONS)
   const last = target === undefined ? known.length : target === 'zero' ? 0 : known.indexOf(target) + 1
   if (target !== undefined && target !== 'zero' && last === 0) {
     throw new UsageError(`there is no migration named ${target}; expected zero or one of ${known.join(', ')}`)
   }
-  const { applied, pending } = await migrationStatus(sql)
+  const { applied, pending } = await statusIfKnown(database)
   const down = applied.filter((name) => known.indexOf(name) >= last).reverse()
   const up = pending.filter((name) => known.indexOf(name) < last)
   return [...down.map((name) => ({ name, direction: 'down' as const })), ...up.map((name) => ({ name, direction: 'up' as const }))]

@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { Database } from '../../src/lib/database/database.js'
+import { checkSchema, migrateTo, migrationPlan, migrationStatus } from '../../src/lib/database/migrate.js'
+import { ConfigurationError, UsageError } from '../../src/lib/task/errors.js'
+import { openWorld, type World } from '../helpers/world.js'
+
+const NEWEST = '0001_ledger'
+
+/** Every table and index, in words. */
+const schemaOf = async ({ database }: World): Promise<unknown[]> =>
+  database.all(
+    "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE 'taskledger_%' ORDER BY type, name",
+    [],
+  )
+
+const tables = async ({ database }: World): Promise<string[]> =>
+  (
+    await database.all<{ name: string }>(
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'task^_%' ESCAPE '^' ORDER BY name",
+      [],
+    )
+  ).map(({ name }) => name)
+
+describe('a migration', () => {
+  it('makes every table of the ledger', async () => {
+    await using w = await openWorld()
+    assert.deepEqual(await tables(w), ['task_attempt', 'task_message', 'task_result', 'task_worker'])
+    assert.deepEqual(await migrationStatus(w.database), { applied: [NEWEST], pending: [], unknown: [] })
+  })
+
+  it('is not made twice', async () => {
+    await using w = await openWorld()
+    assert.deepEqual(await migrateTo(w.database), [])
+  })
+
+  it('goes back to nothing, and forward to the schema it was', async () => {
+    await using w = await openWorld()
+    const fresh = await schemaOf(w)
+    assert.deepEqual(await migrateTo(w.database, 'zero'), [{ name: NEWEST, direction: 'down' }])
+    assert.deepEqual(await tables(w), [])
+    const told: string[] = []
+    assert.deepEqual(await migrateTo(w.database, NEWEST, ({ name, direction }) => told.push(`${direction} ${name}`)), [
+      { name: NEWEST, direction: 'up' },
+    ])
+    assert.deepEqual(told, [`up ${NEWEST}`])
+    assert.deepEqual(await schemaOf(w), fresh)
+  })
+
+  it('that is not there is refused, and the error names those that are', async () => {
+    await using w = await openWorld()
+    await assert.rejects(migrationPlan(w.database, '0009_no'), (error: Error) => {
+      return error instanceof UsageError && error.message === `there is no migration named 0009_no; expected zero or one of ${NEWEST}`
+    })
+  })
+
+  it('is planned without being made', async () => {
+    await using w = await openWorld()
+    assert.deepEqual(await migrationPlan(w.database, 'zero'), [{ name: NEWEST, direction: 'down' }])
+    assert.equal((await tables(w)).length, 4)
+  })
+
+  it('keeps the rows of a ledger that is there already', async () => {
+    await using w = await openWorld()
+    await w.app.sendTask('add', [1, 2])
+    await w.app.migrate()
+    assert.equal((await w.app.tasks.list()).length, 1)
+  })
+})
+
+describe('the migration status', () => {
+  it('reads only, also a database that holds nothing yet', async () => {
+    await using w = await openWorld()
+    const path = `${w.folder}/empty.db`
+    await writeFile(path, '')
+    const empty = await Database.open(`sqlite:${path}`, 'read')
+    try {
+      assert.deepEqual(await migrationStatus(empty), { applied: [], pending: [NEWEST], unknown: [] })
+    } finally {
+      await empty.close()
+    }
+    assert.equal((await readFile(path)).length, 0)
+  })
+
+  it('leaves every byte of a ledger as it was', async () => {
+    await using w = await openWorld()
+    await w.app.sendTask('add')
+    await w.app.close()
+    const before = await readFile(w.database.filename)
+    const reader = await Database.open(w.url, 'read')
+    try {
+      assert.deepEqual((await migrationStatus(reader)).applied, [NEWEST])
+    } finally {
+      await reader.close()
+    }
+    assert.ok(before.equals(await readFile(w.database.filename)))
+  })
+})
+
+describe('the schema of a database', () => {
+  const refusal = (expected: RegExp) => (error: Error) => error instanceof ConfigurationError && expected.test(error.message)
+
+  it("that is this program's passes", async () => {
+    await using w = await openWorld()
+    await checkSchema(w.database)
+  })
+
+  it('that a newer program made is refused, and nothing is changed', async () => {
+    await using w = await openWorld()
+    await w.database.run("INSERT INTO taskledger_migrations (name, batch) VALUES ('0099_later', 99)", [])
+    const refused = refusal(/is newer than this program: it has 0099_later$/)
+    await assert.rejects(checkSchema(w.database), refused)
+    await assert.rejects(w.join(), refused)
+    await assert.rejects(w.app.migrate(), refused)
+    await assert.rejects(w.app.migrate('zero'), refused)
+    assert.equal((await tables(w)).length, 4)
+  })
+
+  it('that holds no ledger is refused, and the error says how to make one', async () => {
+    await using w = await openWorld()
+    await migrateTo(w.database, 'zero')
+    await assert.rejects(checkSchema(w.database), (error: ConfigurationError) => {
+      return refusal(/^there is no ledger in /)(error) && error.hint === `make one with: taskledger migrate --database ${w.url}`
+    })
+  })
+
+  it('of a database that another program made for something else is refused, not filled', async () => {
+    await using w = await openWorld()
+    await rm(`${w.folder}/other.db`, { force: true })
+    const other = await Database.open('sqlite:other.db', 'create', w.folder)
+    try {
+      await other.run('CREATE TABLE customer (id INTEGER)', [])
+      await assert.rejects(checkSchema(other), refusal(/^there is no ledger in /))
+    } finally {
+      await other.close()
+    }
+  })
+})
