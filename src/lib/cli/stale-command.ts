@@ -67,8 +67,8 @@ export abstract class StaleCommand extends LedgerCommand {
 
   private summarise(rows: readonly StaleRow[], truncated: boolean, flags: StaleFlags, words: StaleWords): void {
     const older = ageMs(flags) === 0 ? '' : ` older than ${formatDurationMs(ageMs(flags))}`
-    if (rows.length === 0) return this.say(`No ${words.rows}${older}.`)
-    this.say(`${rows.length} ${words.rows}${older}${truncated ? ', and more: --limit shows them' : ''}.`)
+    const more = truncated ? ', and more: --limit shows them' : ''
+    this.say(rows.length === 0 ? `No ${words.rows}${older}.` : `${rows.length} ${words.rows}${older}${more}.`)
     for (const reason of new Set(rows.map((row) => row.reason))) this.say(`  ${reason}: ${ADVICE[reason]}`)
   }
 }
