@@ -59,6 +59,7 @@ export async function up(knex) {
   await index('unpublished', 'updated_at, id', 'finished_at IS NULL AND published_at IS NULL AND eta IS NULL')
   // what waits for its eta and no sender has claimed
   await index('due', 'eta, id', 'finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL')
+  await index('open', 'status, id', 'finished_at IS NULL')
   await index('claimed', 'claimed_at, id', 'finished_at IS NULL AND scheduled_id IS NOT NULL')
   await index('finished', 'finished_at, id', 'finished_at IS NOT NULL')
   await index('expiry', 'result_expires_at, id', 'result_expires_at IS NOT NULL')

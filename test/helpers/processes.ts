@@ -37,11 +37,15 @@ export class Running {
   /** The first `count` lines that begin with `start`, once they are there. */
   async printed(start: string, count = 1): Promise<string[]> {
     const found = () => this.lines.filter((line) => line.startsWith(start))
-    await until(() => {
-      if (found().length >= count) return true
-      if (this.ended) throw new Error(`${this.name} ended before it printed '${start}' ${count} times: ${this.lines.join(' | ')} ${this.stderr}`)
-      return false
-    }, `${this.name} to print '${start}' ${count} times (it printed ${this.lines.join(' | ')}) ${this.stderr}`)
+    await until(
+      () => {
+        if (found().length >= count) return true
+        if (this.ended)
+          throw new Error(`${this.name} ended before it printed '${start}' ${count} times: ${this.lines.join(' | ')} ${this.stderr}`)
+        return false
+      },
+      `${this.name} to print '${start}' ${count} times (it printed ${this.lines.join(' | ')}) ${this.stderr}`,
+    )
     return found().slice(0, count)
   }
 

@@ -4,7 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const BOUND_MS = 15_000
 
 /** Waits for `answer` to be other than false, null or undefined, asking again and again, and returns it. */
-export async function until<T>(answer: () => Promise<T> | T, what: string, boundMs = BOUND_MS): Promise<Exclude<T, false | null | undefined>> {
+export async function until<T>(
+  answer: () => Promise<T> | T,
+  what: string,
+  boundMs = BOUND_MS,
+): Promise<Exclude<T, false | null | undefined>> {
   const deadline = Date.now() + boundMs
   for (;;) {
     const found = await answer()

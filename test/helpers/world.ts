@@ -60,7 +60,9 @@ export async function openWorld({ settings = {}, now = () => DAWN }: WorldOption
   }
   const open = async (app: App): Promise<Member> => {
     const errors: unknown[] = []
-    app.on('error', (error) => errors.push(error))
+    app.on('error', (error) => {
+      errors.push(error)
+    })
     return { ...(await app['parts']()), app, errors }
   }
   try {

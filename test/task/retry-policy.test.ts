@@ -22,9 +22,9 @@ const delays = (given: Partial<RetryPolicy>, count: number, random = 0.5): (numb
 
 /** The formula in other words: a whole factor of at least one, doubled for each retry made, never beyond the most. */
 function stated(backoff: boolean | number, most: number, retries: number): number {
-  let seconds = backoff === true ? 1 : Math.floor(Number(backoff) < 1 ? 1 : Number(backoff))
+  let seconds = backoff === true ? 1 : Math.floor(Math.max(1, Number(backoff)))
   for (let i = 0; i < retries && seconds < most; i++) seconds += seconds
-  return seconds < most ? seconds : most
+  return Math.min(seconds, most)
 }
 
 const backoffs = fc.oneof(fc.constant(true), fc.double({ min: 0.01, max: 1000, noNaN: true }))

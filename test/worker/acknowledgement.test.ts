@@ -202,7 +202,8 @@ describe('a message that is delivered once more', () => {
     await w.database.run('UPDATE task_message SET held_until = NULL', [])
     {
       await using other = working(w.app)
-      const deliveries = async () => (await w.database.all<{ deliveries: number }>('SELECT deliveries FROM task_message', []))[0]?.deliveries
+      const deliveries = async () =>
+        (await w.database.all<{ deliveries: number }>('SELECT deliveries FROM task_message', []))[0]?.deliveries
       await until(async () => (await deliveries()) === 2, 'the second worker to receive it')
       other.worker.stop()
       await other.ended

@@ -43,20 +43,21 @@ export class Hooks implements PublishHooks {
     lists[hook].push(fn)
   }
 
-  /** Tells the hooks of an event. One that throws harms neither the worker nor the hooks after it. */
+  /** Tells the hooks of an event, and waits for none. One that throws or rejects harms neither the worker nor the hooks after it. */
   readonly emit = (event: WorkerEvent): void => {
-    for (const hook of this[event.kind] as ((event: WorkerEvent) => void)[]) {
-      try {
-        hook(event)
-      } catch (error) {
-        this.report(error)
-      }
-    }
+    for (const hook of this[event.kind] as ((event: WorkerEvent) => void)[]) void tell(hook, event).catch(this.report)
   }
 
-  /** Tells the `error` hooks; without one it becomes a warning of the process. */
+  /** Tells the `error` hooks; without one, or when one fails itself, it becomes a warning of the process. */
   readonly report = (error: unknown): void => {
-    if (this.error.length === 0) process.emitWarning(error instanceof Error ? error : new Error(String(error)))
-    for (const hook of this.error) hook(error)
+    if (this.error.length === 0) warn(error)
+    for (const hook of this.error) void tell(hook, error).catch(warn)
   }
 }
+
+/** Calls the hook at once; the promise also rejects with what it throws. */
+async function tell<T>(hook: (about: T) => unknown, about: T): Promise<void> {
+  await hook(about)
+}
+
+const warn = (error: unknown): void => process.emitWarning(error instanceof Error ? error : new Error(String(error)))

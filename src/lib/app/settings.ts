@@ -130,12 +130,18 @@ function anchored(settings: Partial<Settings>, folder: string): Partial<Settings
 }
 
 async function settingsOfFile(cwd: string, file: string | undefined, load: (path: string) => Promise<unknown>): Promise<Partial<Settings>> {
-  const importDefault = async (path: string) => {
-    const module = await load(path)
+  let path = file === undefined ? undefined : resolve(cwd, file)
+  const importDefault = async (found: string) => {
+    path = found // known here first: an error of lilconfig's does not name it
+    const module = await load(found)
     return typeof module === 'object' && module !== null && 'default' in module ? module.default : module
   }
-  const search = lilconfig('taskledger', { searchPlaces: CONFIG_FILES, loaders: { '.js': importDefault, '.mjs': importDefault } })
-  const path = file === undefined ? undefined : resolve(cwd, file)
+  const parseJson = (found: string, text: string): unknown => {
+    path = found
+    return JSON.parse(text)
+  }
+  const loaders = { '.js': importDefault, '.mjs': importDefault, '.json': parseJson }
+  const search = lilconfig('taskledger', { searchPlaces: CONFIG_FILES, loaders })
   try {
     const found = path === undefined ? await search.search(cwd) : await search.load(path)
     if (!found || found.isEmpty) return {}

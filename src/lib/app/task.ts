@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import type { PublishOptions, TaskDefaults } from '../publish/request.js'
+import { checkOptions, type PublishOptions, type TaskDefaults } from '../publish/request.js'
 import type { TaskContext, TaskDefinition, TaskRequest } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
@@ -64,7 +64,7 @@ const OPTION_NAMES: readonly (keyof TaskOptions)[] = [
   'throws',
 ]
 
-/** @throws {UsageError} for an option that does not exist or a number that cannot be one */
+/** @throws {UsageError} for an option that does not exist or a value that cannot be one */
 export function defineTask(options: TaskOptions, run: (...args: never[]) => unknown): TaskDefinition {
   const stray = Object.keys(options).find((name) => !OPTION_NAMES.some((known) => known === name))
   if (stray) throw new UsageError(`task ${options.name}: there is no option named ${stray}; the options are ${OPTION_NAMES.join(', ')}`)
@@ -80,7 +80,7 @@ export function defineTask(options: TaskOptions, run: (...args: never[]) => unkn
     if (!(Number.isFinite(seconds) && seconds >= 0))
       throw new UsageError(`task ${options.name}: ${name}: expected seconds, 0 or more, got: ${seconds}`)
   }
-  return {
+  const definition: TaskDefinition = {
     name: options.name,
     run,
     bind: options.bind ?? false,
@@ -93,6 +93,9 @@ export function defineTask(options: TaskOptions, run: (...args: never[]) => unkn
     priority: options.priority,
     expires: options.expires,
   }
+  const { acksLate: _, ...publishing } = defaultsOf(definition)
+  checkOptions(publishing)
+  return definition
 }
 
 function definedOnly(options: TaskOptions): Partial<RetryPolicy> {

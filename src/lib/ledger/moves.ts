@@ -156,7 +156,9 @@ export async function endLease(sql: Sql, owner: Owner, now: number): Promise<boo
   return (await sql.run(`UPDATE task_result SET lease_until = ? WHERE ${OWNED}`, [now, ...owned(owner)])) === 1
 }
 
-/** Removes an open or finished row of a task whose result nobody wants, once its execution has ended. */
+/** Removes the row of a task whose result nobody wants, and its history, once its execution has ended. */
 export async function removeOwned(sql: Sql, owner: Owner): Promise<boolean> {
-  return (await sql.run(`DELETE FROM task_result WHERE ${OWNED}`, owned(owner))) === 1
+  const removed = (await sql.run(`DELETE FROM task_result WHERE ${OWNED}`, owned(owner))) === 1
+  if (removed) await sql.run('DELETE FROM task_attempt WHERE task_id = ?', [owner.taskId])
+  return removed
 }

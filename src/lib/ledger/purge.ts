@@ -21,6 +21,7 @@ function where(bound: PurgeBound): { text: string; bindings: Binding[] } {
   }
   if (bound.statuses) {
     parts.push('status IN (SELECT value FROM json_each(?))')
+    if (!bound.statuses.includes('SUCCESS')) parts.push("status <> 'SUCCESS'") // says that the index of the unhappy will do
     bindings.push(JSON.stringify(bound.statuses))
   }
   return { text: parts.join(' AND '), bindings }

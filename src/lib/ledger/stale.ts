@@ -88,8 +88,8 @@ export function findStale(sql: Sql, filter: StaleFilter, terminal: readonly stri
   const open: Part[] = [
     {
       reasons: ['unclaimed', 'lost', 'stuck'],
-      where: `finished_at IS NULL AND published_at IS NOT NULL AND ${notTerminal}`,
-      bindings,
+      where: `finished_at IS NULL AND published_at IS NOT NULL AND ${notTerminal} AND (eta IS NULL OR eta <= ?)`, // a broker may hold it until then
+      bindings: [...bindings, filter.cutoff],
       from: 'updated_at',
     },
     {
@@ -106,10 +106,10 @@ export function findStale(sql: Sql, filter: StaleFilter, terminal: readonly stri
     },
   ]
   const ended = FINAL_STATUSES.filter((status) => !terminal.includes(status))
-  const unhappy = terminal.includes('SUCCESS') ? " AND status <> 'SUCCESS'" : ''
   const finished: Part[] = ended.map((status) => ({
     reasons: ['ended'],
-    where: `finished_at IS NOT NULL AND status = ?${unhappy}`,
+    // the second half says that the index of the unhappy will do
+    where: `finished_at IS NOT NULL AND status = ?${status === 'SUCCESS' ? '' : " AND status <> 'SUCCESS'"}`,
     bindings: [status],
     from: 'finished_at',
   }))

@@ -62,7 +62,13 @@ export class Publisher {
   async publish(message: TaskMessage, terms: PublishTerms = {}): Promise<void> {
     for (const hook of this.hooks.beforePublish) await hook(message)
     await this.accept(message, terms)
-    for (const hook of this.hooks.afterPublish) await hook(message)
+    for (const hook of this.hooks.afterPublish) {
+      try {
+        await hook(message)
+      } catch (error) {
+        this.report(error) // the task is accepted: its caller must not take it for refused
+      }
+    }
   }
 
   /** Sends the message of a row that no broker has confirmed yet, and notes it on the row. */

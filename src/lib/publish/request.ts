@@ -1,3 +1,4 @@
+import { LONGEST_DURATION_MS } from '../task/duration.js'
 import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
 import { encodeJson, isJsonObject, type Json, type JsonObject } from '../task/json.js'
@@ -36,11 +37,16 @@ export interface ParentTask {
   readonly rootId: string
 }
 
-const isSeconds = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0
+const isSeconds = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value * 1000 <= LONGEST_DURATION_MS
 const isDate = (value: unknown): value is Date => value instanceof Date && !Number.isNaN(value.getTime())
 const isName = (value: unknown): boolean => typeof value === 'string' && value.length >= 1 && value.length <= 255
 
 type Check = readonly [expected: string, holds: (value: unknown) => boolean]
+
+function check(name: string, value: unknown, [expected, holds]: Check): void {
+  if (holds(value)) return
+  throw new UsageError(`${name}: expected ${expected}, got: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+}
 
 const CHECKS: Readonly<Record<keyof PublishOptions, Check>> = {
   kwargs: ['an object', isJsonObject],
@@ -55,15 +61,13 @@ const CHECKS: Readonly<Record<keyof PublishOptions, Check>> = {
   taskId: ['a text of 1 to 255 characters', isName],
 }
 
-function checkOptions(options: PublishOptions): void {
+/** @throws {UsageError} for an option that is unknown or of the wrong type */
+export function checkOptions(options: PublishOptions): void {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(CHECKS, name)) {
       throw new UsageError(`there is no publish option named ${name}; the options are ${Object.keys(CHECKS).join(', ')} and trx`)
     }
-    const [expected, holds] = CHECKS[name as keyof PublishOptions]
-    if (value !== undefined && !holds(value)) {
-      throw new UsageError(`${name}: expected ${expected}, got: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
-    }
+    if (value !== undefined) check(name, value, CHECKS[name as keyof PublishOptions])
   }
   if (options.eta !== undefined && options.countdown !== undefined)
     throw new UsageError('eta and countdown were both given; give one of them')
@@ -91,7 +95,7 @@ export interface Routing {
  * The message a publish call asks for. A call's options win over the task's own, those over a route, a route over
  * `defaultQueue` (the order of Celery's `task_routes`).
  *
- * @throws {UsageError} for an option that is unknown or of the wrong type
+ * @throws {UsageError} for an option that is unknown or of the wrong type, or a name or list of arguments that is none
  * @throws {NotJsonError} for an argument JSON cannot carry; it names the path, for example `args[0].when`
  */
 export function messageFor(
@@ -103,6 +107,8 @@ export function messageFor(
   parent: ParentTask | null,
   nowMs: number,
 ): TaskMessage {
+  check('task', task, ['a name of 1 to 255 characters', isName])
+  check('args', args, ['an array', Array.isArray])
   checkOptions(options)
   encodeJson(args, 'args')
   if (options.kwargs) encodeJson(options.kwargs, 'kwargs')

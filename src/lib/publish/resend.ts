@@ -1,6 +1,6 @@
 import type { Broker } from '../broker/broker.js'
 import type { Sql } from '../database/sql.js'
-import { retriesOf } from '../ledger/find.js'
+import { findTask, retriesOf } from '../ledger/find.js'
 import { messageOf, type TaskRow, UnsendableRowError } from '../ledger/row.js'
 import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
@@ -75,8 +75,8 @@ function waits(row: TaskRow): string | null {
 }
 
 /**
- * Sends a copy of a row and leaves the row as it is. Whether a copy was sent before is asked in the commit that
- * records this one, so two operators cannot both send it.
+ * Sends a copy of a row and leaves the row as it is. Whether it still needs one, and whether one was sent before, is asked
+ * in the commit that records this one, so two operators cannot both send it.
  */
 export async function resend(row: TaskRow, terms: ResendTerms, publisher: Publisher, broker: Broker, nowMs: number): Promise<Resent> {
   const { taskId, task } = row
@@ -87,7 +87,8 @@ export async function resend(row: TaskRow, terms: ResendTerms, publisher: Publis
     const why = terms.force ? null : (refusalOf(row, nowMs) ?? (await stillQueued(row, broker)))
     if (why) return refused(why)
     const copy = copyOf(row, terms, nowMs)
-    await publisher.publish(copy, terms.force ? {} : { refusal: (sql) => sentBefore(sql, taskId) })
+    const refusal = async (sql: Sql) => (await endedSince(sql, taskId, nowMs)) ?? sentBefore(sql, taskId)
+    await publisher.publish(copy, terms.force ? {} : { refusal })
     return { taskId, task, newTaskId: copy.id, error: null }
   } catch (error) {
     if (error instanceof UnsendableRowError || error instanceof RefusedError || error instanceof UsageError) return refused(error.message)
@@ -98,6 +99,12 @@ export async function resend(row: TaskRow, terms: ResendTerms, publisher: Publis
 async function stillQueued(row: TaskRow, broker: Broker): Promise<string | null> {
   if (isFinal(row.status) || !(await broker.has(row.taskId))) return null
   return `its message is still in the queue ${row.queue}: a worker of that queue will run it; --force sends a second one`
+}
+
+/** The row was read a while ago: since then a worker may have got to it. */
+async function endedSince(sql: Sql, taskId: string, nowMs: number): Promise<string | null> {
+  const row = await findTask(sql, taskId)
+  return row && (waits(row) ?? refusalOf(row, nowMs))
 }
 
 async function sentBefore(sql: Sql, taskId: string): Promise<string | null> {

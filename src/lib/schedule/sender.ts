@@ -111,7 +111,7 @@ export class Sender {
       // claim, send and mark are one commit: no crash leaves a claim behind
       return this.database.write(async (sql) => {
         const sent: Sent[] = []
-        for (const row of await claimDue(sql, ids, this.now(), retryBefore)) sent.push(await this.sendRow(sql, row))
+        for (const row of await claimDue(sql, ids, this.now(), retryBefore)) sent.push(...(await this.sendRow(sql, row)))
         return sent
       })
     }
@@ -120,7 +120,8 @@ export class Sender {
   private async sendClaimed(rows: readonly TaskRow[]): Promise<Sent[]> {
     const sent: Sent[] = []
     for (const row of rows) {
-      const one = await this.database.write((sql) => this.sendRow(sql, row))
+      const [one] = await this.database.write((sql) => this.sendRow(sql, row))
+      if (!one) continue
       sent.push(one)
       if (one.outcome === 'sent' && !this.publisher.joins) {
         await this.publisher.publishRecorded(newMessage(row, this.now())).catch(this.report) // recorded: a later pass publishes it
@@ -129,24 +130,28 @@ export class Sender {
     return sent
   }
 
-  /** Records the new task and marks the row, in the commit of `sql`; a row that cannot be sent is released, and the rest goes on. */
-  private async sendRow(sql: Sql, row: TaskRow): Promise<Sent> {
+  /**
+   * Records the new task and marks the row, in the commit of `sql`; a row that cannot be sent is released, and the rest goes on.
+   * Nothing is done for a row whose claim was released, sent or revoked by somebody else meanwhile.
+   */
+  private async sendRow(sql: Sql, row: TaskRow): Promise<Sent[]> {
     const { taskId, task, eta, scheduledId } = row
     const now = this.now()
     const end = { at: now, resultExpiresAt: this.settings.resultExpires === null ? null : now + this.settings.resultExpires * 1000 }
     if (row.expires !== null && row.expires.getTime() <= now) {
-      await revokeScheduled(sql, taskId, 'expired', end)
-      return { taskId, task, eta, newTaskId: null, outcome: 'expired', error: null }
+      if (!(await revokeScheduled(sql, taskId, 'expired', end))) return []
+      return [{ taskId, task, eta, newTaskId: null, outcome: 'expired', error: null }]
     }
     const message = sendable(row, now)
     if (message instanceof UnsendableRowError) {
-      await releaseWithError(sql, taskId, scheduledId ?? '', message.name, message.message)
+      if (!(await releaseWithError(sql, taskId, scheduledId ?? '', message.name, message.message))) return []
       await recordAttempt(sql, taskId, 'send-failed', null, errorRecord(message), now)
-      return { taskId, task, eta, newTaskId: null, outcome: 'failed', error: message.message }
+      return [{ taskId, task, eta, newTaskId: null, outcome: 'failed', error: message.message }]
     }
     const stored = this.redaction.stored(message, true)
-    if (await moveToScheduledSent(sql, taskId, message.id, stored, end)) await this.publisher.recordWithin(sql, message)
-    return { taskId, task, eta, newTaskId: message.id, outcome: 'sent', error: null }
+    if (!(await moveToScheduledSent(sql, taskId, message.id, stored, end))) return []
+    await this.publisher.recordWithin(sql, message)
+    return [{ taskId, task, eta, newTaskId: message.id, outcome: 'sent', error: null }]
   }
 
   /** Retries that are due, and recorded tasks that no broker confirmed: the same message under the same id. */

@@ -84,7 +84,7 @@ const mayRetry = (policy: Pick<RetryPolicy, 'maxRetries'>, retries: number): boo
 export function retryEta(policy: RetryPolicy, retries: number, options: RetryOptions, nowMs: number): number | null {
   const limit = options.maxRetries ?? policy.maxRetries
   if (!mayRetry({ maxRetries: limit }, retries)) return null
-  return options.eta?.getTime() ?? nowMs + (options.countdown ?? policy.defaultRetryDelay) * 1000
+  return options.eta?.getTime() ?? Math.ceil(nowMs + (options.countdown ?? policy.defaultRetryDelay) * 1000)
 }
 
 /** How an execution that threw has ended. Decides only; the order of the questions is Celery's autoretry. */
@@ -96,5 +96,5 @@ export function outcomeOfError(thrown: unknown, policy: RetryPolicy, retries: nu
   const auto = matches(thrown, policy.autoretryFor) && !matches(thrown, policy.dontAutoretryFor)
   if (!auto || !mayRetry(policy, retries)) return { kind: 'failed', error, expected: matches(thrown, policy.throws) }
   const delay = policy.retryBackoff ? backoffSeconds(policy, retries, random) : policy.defaultRetryDelay
-  return { kind: 'retrying', eta: nowMs + delay * 1000, error }
+  return { kind: 'retrying', eta: Math.ceil(nowMs + delay * 1000), error }
 }

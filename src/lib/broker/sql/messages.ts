@@ -59,7 +59,7 @@ export async function setHeld(sql: Sql, id: number, deliveries: number, heldUnti
 export async function anythingReady(sql: Sql, queues: readonly string[], now: number): Promise<boolean> {
   const rows = await sql.all(
     `SELECT 1 FROM task_message WHERE held_until IS NOT NULL AND held_until <= ?
-      UNION ALL SELECT 1 FROM json_each(?) AS q JOIN task_message AS m ON m.queue = q.value AND m.held_until IS NULL LIMIT 1`,
+      UNION ALL SELECT 1 FROM json_each(?) AS q WHERE EXISTS (SELECT 1 FROM task_message WHERE queue = q.value AND held_until IS NULL) LIMIT 1`,
     [now, JSON.stringify(queues)],
   )
   return rows.length > 0

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { checkSettings, DEFAULTS, readSettings, type SettingSources, type Settings, variableOf } from '../../src/lib/app/settings.js'
+import { ConfigurationError } from '../../src/lib/task/errors.js'
+
+/** A folder with files in it, gone after the test. */
+async function folderWith(files: Readonly<Record<string, string>> = {}): Promise<{ path: string } & AsyncDisposable> {
+  const path = await mkdtemp(join(tmpdir(), 'taskledger-test-'))
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(join(path, name, '..'), { recursive: true })
+    await writeFile(join(path, name), text)
+  }
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+const read = (sources: SettingSources): Promise<Settings> => readSettings({ env: {}, ...sources })
+
+const refused = (expected: RegExp) => (error: Error) => error instanceof ConfigurationError && expected.test(error.message)
+
+/** A value for each setting that is not its default, as code and as a variable. */
+const OTHER: { readonly [K in keyof Settings]: readonly [Settings[K], string] } = {
+  database: ['sqlite:/x.db', 'sqlite:/x.db'],
+  broker: ['sql:', 'sql:'],
+  app: ['app.js', 'app.js'],
+  defaultQueue: ['7', '7'],
+  routes: [{ 'mail.*': 'mail' }, '{"mail.*":"mail"}'],
+  trackPublish: [false, 'false'],
+  scheduleEta: [false, 'false'],
+  forceJson: [true, 'true'],
+  resultExpires: [null, 'null'],
+  redact: [['kwargs.token'], '["kwargs.token"]'],
+  lease: [1.5, '1.5'],
+  concurrency: [3, '3'],
+  maxDeliveries: [2, '2'],
+}
+
+describe('a setting', () => {
+  for (const setting of Object.keys(DEFAULTS) as (keyof Settings)[]) {
+    it(`named ${setting} can be given in code and as ${variableOf(setting)}, and else has its default`, async () => {
+      await using folder = await folderWith()
+      const [value, text] = OTHER[setting]
+      assert.deepEqual((await read({ cwd: folder.path }))[setting], DEFAULTS[setting])
+      assert.deepEqual((await read({ cwd: folder.path, code: { [setting]: value } }))[setting], value)
+      assert.deepEqual((await read({ cwd: folder.path, env: { [variableOf(setting)]: text } }))[setting], value)
+    })
+  }
+
+  it("is the flag's, else the environment's, else the code's, else the file's", async () => {
+    await using folder = await folderWith({ 'taskledger.config.json': '{"defaultQueue":"file"}' })
+    const layers = [
+      { flags: { defaultQueue: 'flag' } },
+      { env: { TASKLEDGER_DEFAULT_QUEUE: 'environment' } },
+      { code: { defaultQueue: 'code' } },
+    ]
+    const found: string[] = []
+    for (let i = 0; i <= layers.length; i++) {
+      found.push((await read({ cwd: folder.path, ...Object.assign({}, ...layers.slice(i)) })).defaultQueue)
+    }
+    assert.deepEqual(found, ['flag', 'environment', 'code', 'file'])
+  })
+
+  it('that is an empty variable counts as not given', async () => {
+    await using folder = await folderWith()
+    assert.equal((await read({ cwd: folder.path, env: { TASKLEDGER_DATABASE: '' } })).database, DEFAULTS.database)
+  })
+
+  it('that is unknown is refused with its name and the names there are', async () => {
+    await using folder = await folderWith({ 'taskledger.config.json': '{"databse":"sqlite:x.db"}' })
+    const check = (error: ConfigurationError) =>
+      refused(/taskledger\.config\.json: there is no setting named databse$/)(error) &&
+      error.hint?.startsWith('the settings are database, broker')
+    await assert.rejects(read({ cwd: folder.path }), check)
+    assert.throws(() => checkSettings({ databse: 'x' }, 'createApp'), refused(/^createApp: there is no setting named databse$/))
+  })
+
+  it('of the wrong type is refused with its name, what was expected, what came and where it stands', async () => {
+    await using folder = await folderWith()
+    const wrong: readonly (readonly [string, string, RegExp])[] = [
+      ['TASKLEDGER_CONCURRENCY', 'many', /^TASKLEDGER_CONCURRENCY: concurrency: expected number, got: "many"$/],
+      ['TASKLEDGER_CONCURRENCY', '0', /^TASKLEDGER_CONCURRENCY: concurrency: expected >=1, got: 0$/],
+      ['TASKLEDGER_TRACK_PUBLISH', 'yes', /trackPublish: expected boolean, got: "yes"$/],
+      ['TASKLEDGER_LEASE', '-1', /lease: expected >=0\.1, got: -1$/],
+      ['TASKLEDGER_BROKER', 'amqp://x', /broker: expected "sql:", got: "amqp:\/\/x"$/],
+      ['TASKLEDGER_REDACT', '[1]', /redact\.0: expected string, got: 1$/],
+      ['TASKLEDGER_ROUTES', '{"a":1}', /routes\.a: expected string, got: 1$/],
+    ]
+    for (const [variable, text, expected] of wrong) {
+      await assert.rejects(read({ cwd: folder.path, env: { [variable]: text } }), refused(expected), variable)
+    }
+    assert.throws(() => checkSettings(null, 'createApp'), refused(/^createApp: /))
+  })
+})
+
+describe('a configuration file', () => {
+  it('is a module or JSON, in the working directory or the nearest folder above it', async () => {
+    await using folder = await folderWith({
+      'json/taskledger.config.json': '{"concurrency":2}',
+      'mjs/taskledger.config.mjs': 'export default { concurrency: 3 }',
+      'js/package.json': '{"type":"module"}',
+      'js/taskledger.config.js': 'export default { concurrency: 4 }',
+      'json/deep/er/x': '',
+      'none/x': '',
+    })
+    const found: number[] = []
+    for (const cwd of ['json', 'mjs', 'js', 'json/deep/er', 'none']) found.push((await read({ cwd: join(folder.path, cwd) })).concurrency)
+    assert.deepEqual(found, [2, 3, 4, 2, DEFAULTS.concurrency])
+  })
+
+  it('that is named is read wherever it lies, and must be there', async () => {
+    await using folder = await folderWith({ 'my.json': '{"concurrency":2}', 'taskledger.config.json': '{"concurrency":9}' })
+    assert.equal((await read({ cwd: folder.path, configFile: 'my.json' })).concurrency, 2)
+    await assert.rejects(read({ cwd: folder.path, configFile: 'no.json' }), refused(/^the configuration file .*no\.json cannot be read: /))
+  })
+
+  it('counts relative paths from its own folder', async () => {
+    await using folder = await folderWith({ 'taskledger.config.json': '{"database":"sqlite:data/l.db","app":"./app.js"}', 'a/b/x': '' })
+    const { database, app } = await read({ cwd: join(folder.path, 'a/b') })
+    assert.deepEqual([database, app], [`sqlite:${folder.path}/data/l.db`, `${folder.path}/app.js`])
+    await writeFile(join(folder.path, 'taskledger.config.json'), '{"database":"sqlite::memory:"}')
+    assert.equal((await read({ cwd: folder.path })).database, 'sqlite::memory:')
+  })
+
+  for (const [name, text] of [
+    ['taskledger.config.json', '{"concurrency": 2,,}'],
+    ['taskledger.config.mjs', 'export default { concurrency: '],
+    ['taskledger.config.js', 'throw new Error("no")'],
+  ] as const) {
+    it(`with a fault in it (${name}) is refused with its name and what to do`, async () => {
+      await using folder = await folderWith({ [name]: text })
+      await assert.rejects(read({ cwd: folder.path }), (error: ConfigurationError) => {
+        return (
+          refused(/^the configuration file /)(error) &&
+          error.message.includes(name) &&
+          error.hint === 'correct the file, or name another with --config'
+        )
+      })
+    })
+  }
+})

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { isTaken } from '../../src/lib/database/failure.js'
+import { Redaction } from '../../src/lib/ledger/arguments.js'
+import { findTask } from '../../src/lib/ledger/find.js'
+import { markPublished, recordTask, recordTaskIfNew } from '../../src/lib/ledger/record.js'
+import { messageOf } from '../../src/lib/ledger/row.js'
+import type { Json, JsonObject } from '../../src/lib/task/json.js'
+import { aBeginning, aMessage, putRow, storedRow } from '../helpers/rows.js'
+import { DAWN, openWorld } from '../helpers/world.js'
+
+const WHOLE = new Redaction([])
+const stored = (message = aMessage()) => WHOLE.stored(message, true)
+
+/** JSON text as it would be read back, so that two objects that print alike are alike. */
+const plain = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T
+
+const nullable = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: null })
+const instants = fc.integer({ min: 0, max: DAWN * 2 })
+const names = fc.string({ minLength: 1, maxLength: 40, unit: 'binary' })
+const values = fc.jsonValue().map((value) => plain(value) as Json)
+const objects = fc.dictionary(fc.string(), values).map((value) => plain(value) as JsonObject)
+
+const messages = fc.record({
+  task: names,
+  args: fc.array(values),
+  kwargs: objects,
+  queue: names,
+  exchange: names,
+  routingKey: names,
+  priority: fc.nat({ max: 255 }),
+  eta: nullable(instants),
+  expires: nullable(instants),
+  retries: fc.nat(),
+  parentId: nullable(names),
+  rootId: names,
+  groupId: nullable(names),
+  groupIndex: nullable(fc.nat()),
+  retryOf: nullable(names),
+  periodicName: nullable(names),
+  options: fc.record(
+    { headers: objects, ignoreResult: fc.boolean(), resultExpires: nullable(fc.nat()), acksLate: fc.boolean() },
+    { requiredKeys: [] },
+  ),
+  submittedAt: instants,
+})
+
+describe('the row of a task', () => {
+  it('gives back every message it was written for, whole', async () => {
+    await using w = await openWorld()
+    let n = 0
+    await fc.assert(
+      fc.asyncProperty(messages, async (given) => {
+        const message = aMessage({ ...given, id: `id-${++n}` })
+        await w.database.write((sql) =>
+          recordTask(sql, message, stored(message), aBeginning({ eta: message.eta, retries: message.retries })),
+        )
+        const row = await findTask(w.database, message.id)
+        assert.ok(row)
+        assert.deepEqual(plain(messageOf(row)), plain(message))
+      }),
+    )
+  })
+
+  it('is written once for each task id', async () => {
+    await using w = await openWorld()
+    const write = () => w.database.write((sql) => recordTask(sql, aMessage(), stored(), aBeginning()))
+    await write()
+    await assert.rejects(write(), (error) => isTaken(error, 'task_result.task_id'))
+  })
+
+  it('that is there already is left alone when it is written only if new', async () => {
+    await using w = await openWorld()
+    const write = (task: string) => w.database.write((sql) => recordTaskIfNew(sql, aMessage({ task }), stored(), aBeginning()))
+    assert.equal(await write('first'), true)
+    const before = await storedRow(w.database, 'task-1')
+    assert.equal(await write('second'), false)
+    assert.deepEqual(await storedRow(w.database, 'task-1'), before)
+  })
+
+  it('of a task that a worker has already is written as started', async () => {
+    await using w = await openWorld()
+    const beginning = aBeginning({ status: 'STARTED', maxRetries: 3, started: { workerId: 'w1', leaseUntil: DAWN + 9, deliveries: 2 } })
+    await w.database.write((sql) => recordTask(sql, aMessage(), stored(), beginning))
+    const { status, worker_id, lease_until, deliveries, started_at, max_retries } = await storedRow(w.database, 'task-1')
+    assert.deepEqual([status, worker_id, lease_until, deliveries, started_at, max_retries], ['STARTED', 'w1', DAWN + 9, 2, DAWN, 3])
+  })
+
+  it("notes the broker's confirmation once, and never on a row that has ended", async () => {
+    await using w = await openWorld()
+    await putRow(w.database, { task_id: 'task-1', published_at: null })
+    await putRow(w.database, { task_id: 'task-2', published_at: null, status: 'REVOKED' })
+    const mark = (id: string, at: number) => w.database.write((sql) => markPublished(sql, aMessage({ id }), stored(), at))
+    assert.deepEqual([await mark('task-1', DAWN + 1), await mark('task-1', DAWN + 2), await mark('task-2', DAWN + 3)], [true, false, false])
+    const { published_at, updated_at } = await storedRow(w.database, 'task-1')
+    assert.deepEqual([published_at, updated_at], [DAWN + 1, DAWN + 1])
+  })
+})
