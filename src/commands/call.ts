@@ -1,6 +1,6 @@
 import { Args, Flags } from '@oclif/core'
 import { LedgerCommand } from '../lib/cli/command.js'
-import { parseDue } from '../lib/cli/time.js'
+import { due } from '../lib/cli/flags.js'
 import type { PublishOptions } from '../lib/publish/request.js'
 import { formatDurationMs, parseDurationMs } from '../lib/task/duration.js'
 import { PlainError, UsageError } from '../lib/task/errors.js'
@@ -23,7 +23,7 @@ export default class Call extends LedgerCommand {
     queue: Flags.string({ summary: 'Send it to this queue.', helpValue: 'NAME' }),
     priority: Flags.integer({ summary: 'Higher is delivered first.', min: 0, max: 255, helpValue: 'N' }),
     countdown: seconds({ summary: 'Not before this long from now: 90s, 10m.', helpValue: 'AGE', exclusive: ['eta'] }),
-    eta: Flags.string({ summary: 'Not before this time.', helpValue: 'WHEN' }),
+    eta: due({ summary: 'Not before this time.' }),
     expires: seconds({ summary: 'Not to be started later than this long from now.', helpValue: 'AGE' }),
     header: Flags.string({
       summary: 'A header, as name=value. Repeatable.',
@@ -32,7 +32,7 @@ export default class Call extends LedgerCommand {
       helpValue: 'NAME=VALUE',
     }),
     id: Flags.string({ summary: 'The id of the task. Default: a new one.', helpValue: 'ID' }),
-    'ignore-result': Flags.boolean({ summary: 'Keep no record of it once it has ended.' }),
+    'ignore-result': Flags.boolean({ summary: 'Keep no record of its execution.' }),
     wait: seconds({ summary: 'Wait this long for the result, and print it.', helpValue: 'AGE' }),
   }
 
@@ -47,7 +47,7 @@ export default class Call extends LedgerCommand {
       ...(flags.queue !== undefined && { queue: flags.queue }),
       ...(flags.priority !== undefined && { priority: flags.priority }),
       ...(flags.countdown !== undefined && { countdown: flags.countdown }),
-      ...(flags.eta !== undefined && { eta: parseDue(flags.eta, new Date()) }),
+      ...(flags.eta !== undefined && { eta: flags.eta }),
       ...(flags.expires !== undefined && { expires: flags.expires }),
       ...(flags.header && { headers: headersOf(flags.header) }),
       ...(flags.id !== undefined && { taskId: flags.id }),

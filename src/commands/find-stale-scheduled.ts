@@ -1,6 +1,5 @@
 import { Flags } from '@oclif/core'
 import type { App } from '../lib/app/app.js'
-import { confirm } from '../lib/cli/confirm.js'
 import { bulkFlags, reasonFlag } from '../lib/cli/flags.js'
 import { StaleCommand, staleFlags } from '../lib/cli/stale-command.js'
 import type { StaleRow } from '../lib/ledger/stale.js'
@@ -39,7 +38,7 @@ export default class FindStaleScheduled extends StaleCommand {
       this.say(`Would release ${claimed.length} claims.`)
       return 0
     }
-    if (!(await confirm(`Give up ${claimed.length} claims?`, flags))) return 0
+    if (!(await this.agreed(`Give up ${claimed.length} claims?`, flags))) return 0
     const released = await app.tasks.releaseScheduled(claimed.map((row) => row.taskId))
     this.say(`Released ${released} claims.`)
     return released

@@ -5,7 +5,7 @@ export default class FixJson extends LedgerCommand {
   static override summary = 'Make results that are bare text the JSON strings they were meant as.'
   static override description = 'Looks at every record once, in small steps. Valid results and all times stay as they are.'
   static override examples = ['<%= config.bin %> <%= command.id %> --dry-run', '<%= config.bin %> <%= command.id %>']
-  static override flags = { 'dry-run': Flags.boolean({ summary: 'List what would be fixed, and fix nothing.' }) }
+  static override flags = { 'dry-run': Flags.boolean({ summary: 'List what would be fixed, and fix nothing.', default: false }) }
 
   async run() {
     const { flags } = await this.parse(FixJson)

@@ -1,6 +1,5 @@
 import { Args, Flags } from '@oclif/core'
 import { LedgerCommand } from '../lib/cli/command.js'
-import { confirm } from '../lib/cli/confirm.js'
 import { bulkFlags } from '../lib/cli/flags.js'
 import { Database } from '../lib/database/database.js'
 import { type MigrationStep, migrateTo, migrationPlan } from '../lib/database/migrate.js'
@@ -30,11 +29,11 @@ export default class Migrate extends LedgerCommand {
 
     const back = plan.filter((step) => step.direction === 'down')
     const question = `Take back ${back.map((step) => step.name).join(', ')}, and drop what is in their tables?`
-    const agreed = !changes || back.length === 0 || (await confirm(question, flags))
+    const agreed = !changes || back.length === 0 || (await this.agreed(question, flags))
     if (changes && agreed) await migrateTo(database, args.target, (step) => this.log(`${doing(step)}... OK`))
     if (!changes) for (const step of plan) this.log(doing(step))
     if (plan.length === 0) this.log('No migrations to apply.')
-    if (!agreed || (flags.check && plan.length > 0)) this.exitCode = 1
+    if (flags.check && plan.length > 0) this.exitCode = 1
     return { version: 1, kind: 'migrate', changed: changes && agreed, steps: plan }
   }
 }

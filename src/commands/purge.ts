@@ -1,7 +1,6 @@
 import { Flags } from '@oclif/core'
 import type { App } from '../lib/app/app.js'
 import { LedgerCommand } from '../lib/cli/command.js'
-import { confirm } from '../lib/cli/confirm.js'
 import { ageMs, bulkFlags, durationFlags } from '../lib/cli/flags.js'
 import type { PurgeBound } from '../lib/ledger/purge.js'
 import { UsageError } from '../lib/task/errors.js'
@@ -50,7 +49,7 @@ export default class Purge extends LedgerCommand {
     const statuses = flags.status ? { statuses: flags.status } : {}
     const count = bound ? await app.tasks.countPurgeable({ ...bound, ...statuses }) : 0
 
-    const agreed = !flags['dry-run'] && count > 0 && (await confirm(`Delete ${count} records?`, flags))
+    const agreed = !flags['dry-run'] && count > 0 && (await this.agreed(`Delete ${count} records?`, flags))
     const deleted = bound && agreed ? await this.purge(app, { ...bound, ...statuses }, count) : 0
     this.log(flags['dry-run'] ? `Would delete ${count} records.` : `Deleted ${deleted} of ${count} records.`)
     return { version: 1, kind: 'purge', dryRun: flags['dry-run'], found: count, deleted }

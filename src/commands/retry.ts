@@ -1,10 +1,8 @@
 import { Flags, type Interfaces } from '@oclif/core'
 import type { App } from '../lib/app/app.js'
 import { LedgerCommand } from '../lib/cli/command.js'
-import { confirm } from '../lib/cli/confirm.js'
-import { ageMs, bulkFlags, durationFlags, filterFlags, filterOf, reasonFlag } from '../lib/cli/flags.js'
+import { ageMs, bulkFlags, due, durationFlags, filterFlags, filterOf, reasonFlag } from '../lib/cli/flags.js'
 import { resolveIds } from '../lib/cli/ids.js'
-import { parseDue } from '../lib/cli/time.js'
 import type { TaskRow } from '../lib/ledger/row.js'
 import type { Resent } from '../lib/publish/resend.js'
 import { UsageError } from '../lib/task/errors.js'
@@ -26,11 +24,14 @@ export default class Retry extends LedgerCommand {
   static override flags = {
     ...filterFlags,
     ...durationFlags,
-    'from-stale': Flags.boolean({ summary: 'What find-stale-tasks lists for the same age and reason.' }),
-    reason: reasonFlag(['unclaimed', 'lost', 'stuck']),
+    'from-stale': Flags.boolean({
+      summary: 'What find-stale-tasks lists for the same age and reason. Default: unclaimed and lost.',
+      exclusive: ['status', 'error-type', 'since', 'until'],
+    }),
+    reason: reasonFlag(['unclaimed', 'lost', 'stuck'], ['from-stale']),
     'to-queue': Flags.string({ summary: 'Send the copies to this queue.', helpValue: 'NAME' }),
     priority: Flags.integer({ summary: 'Send the copies with this priority.', min: 0, max: 255, helpValue: 'N' }),
-    eta: Flags.string({ summary: 'Send the copies then: a time, or how long from now (10m).', helpValue: 'WHEN' }),
+    eta: due({ summary: 'Send the copies then: a time, or how long from now (10m).' }),
     rate: Flags.integer({ summary: 'At most this many a second.', min: 1, helpValue: 'N' }),
     max: Flags.integer({ summary: 'Send nothing when more than this many are selected.', min: 1, default: 1000, helpValue: 'N' }),
     force: Flags.boolean({ summary: 'Also what ended well, what a live worker has, and what was sent again before.' }),
@@ -42,12 +43,18 @@ export default class Retry extends LedgerCommand {
     const { flags, argv } = await this.parse(Retry)
     const app = await this.app(flags['dry-run'] ? 'read' : 'write')
     const named = argv.length > 0
+    const selecting = flags['from-stale'] || ageMs(flags) > 0 || Object.keys(filterOf(flags)).length > 0
+    if (named === selecting) {
+      throw new UsageError(`expected either ids or flags that select tasks, got ${named ? 'both' : 'neither'}`, {
+        hint: 'give ids, --from-stale, or flags that select, such as --task or --error-type',
+      })
+    }
     const rows = named ? await this.named(app, argv.map(String)) : await this.selected(app, flags)
     if (rows.length > flags.max) {
       throw new UsageError(`more than ${flags.max} tasks are selected`, { hint: 'narrow the selection, or raise --max' })
     }
     if (flags['dry-run']) return this.preview(rows)
-    if (!named && rows.length > 0 && !(await this.agreed(rows, flags))) return this.document(rows.length, [], false)
+    if (!named && rows.length > 0 && !(await this.sure(rows, flags))) return this.document(rows.length, [], false)
     const resent = await this.resend(app, rows, flags)
     if (resent.some((one) => one.newTaskId === null)) this.exitCode = 1
     return this.document(rows.length, resent, false)
@@ -60,9 +67,9 @@ export default class Retry extends LedgerCommand {
     return this.document(rows.length, items, true)
   }
 
-  private async agreed(rows: readonly TaskRow[], flags: { readonly yes: boolean }): Promise<boolean> {
+  private async sure(rows: readonly TaskRow[], flags: { readonly yes: boolean }): Promise<boolean> {
     if (!flags.yes) for (const row of rows) this.say(`  ${row.taskId}  ${row.status}  ${row.task}`)
-    return confirm(`Send ${count(rows.length)} again?`, flags)
+    return this.agreed(`Send ${count(rows.length)} again?`, flags)
   }
 
   private async resend(app: App, rows: readonly TaskRow[], flags: RetryFlags): Promise<Resent[]> {
@@ -73,7 +80,7 @@ export default class Retry extends LedgerCommand {
       ...(flags.rate !== undefined && { rate: flags.rate }),
       ...(flags['to-queue'] !== undefined && { queue: flags['to-queue'] }),
       ...(flags.priority !== undefined && { priority: flags.priority }),
-      ...(flags.eta !== undefined && { eta: parseDue(flags.eta, new Date()) }),
+      ...(flags.eta !== undefined && { eta: flags.eta }),
       each: () => bar.advance(),
     })
     bar.stop()
@@ -107,13 +114,9 @@ export default class Retry extends LedgerCommand {
         ...(flags.queue !== undefined && { queue: flags.queue }),
       })
     }
-    if (Object.keys(filter).length === 0 && age === 0) {
-      throw new UsageError('expected tasks to send again, got none', {
-        hint: 'give ids, --from-stale, or flags that select, such as --task or --error-type',
-      })
-    }
     const cutoff = age > 0 ? { cutoff: new Date(Date.now() - age) } : {}
-    return app.tasks.list({ statuses: ['FAILURE'], ...filter, ...cutoff }, flags.max + 1)
+    const newestFirst = await app.tasks.list({ statuses: ['FAILURE'], ...filter, ...cutoff }, flags.max + 1)
+    return newestFirst.reverse()
   }
 }
 

@@ -2,7 +2,7 @@ import { Flags } from '@oclif/core'
 import type { TaskHistory } from '../lib/app/tasks.js'
 import { LedgerCommand } from '../lib/cli/command.js'
 import { resolveIds } from '../lib/cli/ids.js'
-import { printable, printableLines } from '../lib/cli/printable.js'
+import { printableLines } from '../lib/cli/printable.js'
 import { classicInstant } from '../lib/cli/time.js'
 import { UsageError } from '../lib/task/errors.js'
 
@@ -29,10 +29,14 @@ export default class Show extends LedgerCommand {
       if (history) shown.push(history)
     }
     for (const history of shown) {
-      if (flags.field === undefined) this.log(describe(history))
-      else this.log(fieldText(history, flags.field))
+      if (flags.field !== undefined) this.printField(fieldText(history, flags.field))
+      else for (const line of describe(history)) this.log(line)
     }
     return { version: 1, kind: 'task-histories', tasks: shown.map(({ row, ...rest }) => ({ ...row, ...rest })) }
+  }
+
+  private printField(text: string): void {
+    this.print(this.onTerminal ? printableLines(text) : text)
   }
 }
 
@@ -48,22 +52,17 @@ function fieldText({ row }: TaskHistory, field: string): string {
 }
 
 /** Fields that have a value, one a line; then the history, the copies and the tasks it published. */
-function describe({ row, attempts, retriedAs, children }: TaskHistory): string {
+function describe({ row, attempts, retriedAs, children }: TaskHistory): string[] {
   const { traceback, ...fields } = row
-  const lines = Object.entries(fields)
-    .filter(([, value]) => value !== null && value !== '')
-    .map(([name, value]) => `${name.padEnd(16)} ${printable(valueText(value))}`)
-  for (const id of retriedAs) lines.push(`${'retriedAs'.padEnd(16)} ${printable(id)}`)
-  for (const id of children) lines.push(`${'child'.padEnd(16)} ${printable(id)}`)
-  for (const { at, kind, errorType, errorMessage } of attempts) {
-    lines.push(`${'attempt'.padEnd(16)} ${classicInstant(at)} ${kind} ${printable(`${errorType ?? ''}: ${errorMessage ?? ''}`)}`)
-  }
-  if (traceback)
-    lines.push(
-      'traceback',
-      ...printableLines(traceback)
-        .split('\n')
-        .map((line) => `  ${line}`),
-    )
-  return `${lines.join('\n')}\n`
+  const line = (name: string, value: string) => `${name.padEnd(16)} ${value}`
+  return [
+    ...Object.entries(fields).flatMap(([name, value]) => (value === null || value === '' ? [] : [line(name, valueText(value))])),
+    ...retriedAs.map((id) => line('retriedAs', id)),
+    ...children.map((id) => line('child', id)),
+    ...attempts.map(({ at, kind, errorType, errorMessage }) =>
+      line('attempt', `${classicInstant(at)} ${kind} ${errorType ?? ''}: ${errorMessage ?? ''}`),
+    ),
+    ...(traceback ? ['traceback', ...traceback.split(/\r?\n/).map((one) => `  ${one}`)] : []),
+    '',
+  ]
 }

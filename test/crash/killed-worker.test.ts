@@ -5,11 +5,13 @@ import { Processes } from '../helpers/processes.js'
 import { until } from '../helpers/until.js'
 import { openWorld, type World } from '../helpers/world.js'
 
-const LEASE = 0.5
-
 /** The file the fixture's tasks leave their lines in, and the environment that gives a process this world's ledger. */
 const side = (w: World) => join(w.folder, 'side-effects')
-const environment = (w: World, lease = LEASE) => ({ TASKLEDGER_DATABASE: w.url, TASKLEDGER_LEASE: String(lease) })
+const environment = (w: World) => ({ TASKLEDGER_DATABASE: w.url, TASKLEDGER_LEASE: '1' })
+
+const APP = ['--app', './test/fixtures/app.mjs']
+const startWorker = (processes: Processes, w: World, flags: readonly string[] = [], env: Readonly<Record<string, string>> = {}) =>
+  processes.command(['worker', ...APP, ...flags], { ...environment(w), ...env })
 
 /** The ids of the tasks that left a line, one for each execution that got as far. */
 async function executed(w: World): Promise<string[]> {
@@ -33,7 +35,7 @@ describe('a worker killed in the middle of its work', () => {
     const early = await send(w, 'hold_early', 3)
     const [late] = await send(w, 'hold_late', 1)
     const waiting = await send(w, 'hold_early', 2)
-    const worker = processes.start('worker.mjs', [JSON.stringify({ concurrency: 4 })], environment(w))
+    const worker = startWorker(processes, w, ['-c', '4'])
     await until(async () => (await executed(w)).length === 6, 'two tasks to end and four to run')
 
     assert.deepEqual(await lostIds(w), [])
@@ -49,12 +51,12 @@ describe('a worker killed in the middle of its work', () => {
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
     const [lost] = await send(w, 'hold_early', 1)
-    const worker = processes.start('worker.mjs', [], environment(w))
-    await worker.printed('started')
+    const worker = startWorker(processes, w)
+    await until(async () => (await executed(w)).length === 1, 'the task to run')
     await worker.kill()
     await until(async () => (await lostIds(w)).length === 1, 'the lease to run out')
 
-    const next = processes.start('worker.mjs', [], environment(w))
+    const next = startWorker(processes, w)
     const [after] = await send(w, 'note_early', 1)
     await w.app.result(after ?? '').get({ timeout: 10 })
 
@@ -66,10 +68,10 @@ describe('a worker killed in the middle of its work', () => {
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
     const ids = await send(w, 'hold_late', 3)
-    const worker = processes.start('worker.mjs', [], environment(w))
+    const worker = startWorker(processes, w)
     await until(async () => (await executed(w)).length === 3, 'three tasks to run')
     await worker.kill()
-    processes.start('worker.mjs', [], environment(w))
+    startWorker(processes, w)
 
     await until(async () => {
       assert.deepEqual(await lostIds(w), [])
@@ -80,13 +82,49 @@ describe('a worker killed in the middle of its work', () => {
   })
 })
 
+describe('a task that kills its worker', () => {
+  it('fails after maxDeliveries, and lets the tasks behind it run', async () => {
+    await using w = await openWorld({ now: Date.now })
+    await using processes = new Processes()
+    const [killer = ''] = await send(w, 'killer', 1)
+    const [good = ''] = await send(w, 'note_late', 1)
+    for (let delivery = 1; delivery <= 2; delivery++) {
+      const worker = startWorker(processes, w, ['-c', '1'], { TASKLEDGER_MAX_DELIVERIES: '2' })
+      assert.deepEqual(await worker.end(), { code: null, signal: 'SIGKILL' })
+    }
+    startWorker(processes, w, [], { TASKLEDGER_MAX_DELIVERIES: '2' })
+    const error = await w.app.result(killer).get({ timeout: 10, propagate: false })
+    assert.equal(String(error), 'WorkerLostError: delivered 2 times, and no worker lived to finish it')
+    await w.app.result(good).get({ timeout: 10 })
+    assert.equal((await executed(w)).filter((id) => id === killer).length, 2)
+  })
+})
+
+describe('retries that wait', () => {
+  it('survive the death of every worker', async () => {
+    await using w = await openWorld({ now: Date.now })
+    await using processes = new Processes()
+    const results = await Promise.all(Array.from({ length: 5 }, () => w.app.sendTask('again', [side(w), 1])))
+    const worker = startWorker(processes, w)
+    await until(async () => (await w.app.tasks.count({ statuses: ['RETRY'] })) === 5, 'the retries to wait')
+    await worker.kill()
+    assert.deepEqual(await w.database.all('SELECT * FROM task_message', []), [])
+
+    startWorker(processes, w)
+    for (const result of results) await result.get({ timeout: 10 })
+    const ids = results.map(({ id }) => id)
+    assert.deepEqual((await executed(w)).sort(), [...ids, ...ids].sort())
+    assert.deepEqual(await lostIds(w), [])
+  })
+})
+
 describe('a worker told to stop', () => {
   it('by SIGTERM ends what it runs, takes nothing new and exits 0', async () => {
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
     const running = [await w.app.sendTask('slow', [side(w), 0.7]), await w.app.sendTask('slow', [side(w), 0.7])]
-    const worker = processes.start('worker.mjs', [JSON.stringify({ concurrency: 2 })], environment(w))
-    await worker.printed('started', 2)
+    const worker = startWorker(processes, w, ['-c', '2'])
+    await worker.said(' started', 2)
     const waiting = await w.app.sendTask('slow', [side(w), 0])
     worker.signal('SIGTERM')
 
@@ -98,15 +136,16 @@ describe('a worker told to stop', () => {
   it('a second time gives its late-ack work back at once, and another worker runs it', async () => {
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
-    const lease = 600 // far longer than the test: only a message given back can run again
+    const long = { TASKLEDGER_LEASE: '600' } // far longer than the test: only a message given back can run again
     const [id] = await send(w, 'hold_late', 1)
-    const worker = processes.start('worker.mjs', [JSON.stringify({ concurrency: 1 })], environment(w, lease))
+    const worker = startWorker(processes, w, ['-c', '1'], long)
     await until(async () => (await executed(w)).length === 1, 'the task to run')
     worker.signal('SIGTERM')
+    await worker.said('Stopping')
     worker.signal('SIGINT')
-    assert.equal((await worker.end()).code, 0)
+    assert.deepEqual(await worker.end(), { code: 130, signal: null })
 
-    processes.start('worker.mjs', [], environment(w, lease))
+    startWorker(processes, w, [], long)
     assert.equal(await w.app.result(id ?? '').get({ timeout: 10 }), null)
     assert.deepEqual(await executed(w), [id, id])
   })
@@ -116,10 +155,9 @@ describe('a program that closes its app', () => {
   it('ends by itself', async () => {
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
-    const program = processes.start('closes.mjs', [side(w)], environment(w))
+    const program = processes.fixture('closes.mjs', [side(w)], environment(w))
 
     assert.deepEqual(await program.end(), { code: 0, signal: null })
-    assert.deepEqual(program.lines, ['closed'])
-    assert.equal(program.stderr, '')
+    assert.deepEqual([program.stdout, program.stderr], [['closed'], []])
   })
 })

@@ -7,6 +7,8 @@ import { openWorld, type World } from '../helpers/world.js'
 
 const DEADLINE_MS = 60_000
 
+const WORKER = ['worker', '--app', './test/fixtures/app.mjs', '--log-level', 'error']
+
 /** When each task was executed, by its id; fails on a task that was executed twice. */
 async function executions(file: string): Promise<Map<string, number>> {
   const found = new Map<string, number>()
@@ -44,8 +46,8 @@ describe('many processes on one ledger', () => {
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
     const file = join(w.folder, 'side-effects')
-    for (let i = 0; i < 8; i++) processes.start('worker.mjs', [JSON.stringify({ sender: false })], environment(w))
-    for (let i = 0; i < 2; i++) processes.start('worker.mjs', [JSON.stringify({ queues: ['of no task'] })], environment(w))
+    const eight = Array.from({ length: 8 }, () => processes.command([...WORKER, '--no-sender'], environment(w)))
+    const two = Array.from({ length: 2 }, () => processes.command([...WORKER, '-Q', 'of no task'], environment(w)))
 
     const eta = Date.now() + 500
     const sent = await Promise.all(
@@ -62,6 +64,7 @@ describe('many processes on one ledger', () => {
       if (i % 2 === 1) assert.ok(at > eta + i, `${id} was executed ${eta + i - at} ms before its eta`)
     }
     assert.deepEqual(await w.app.tasks.findStale(), [])
+    for (const { stderr } of [...eight, ...two]) assert.deepEqual(stderr, []) // the error log
   })
 })
 
@@ -76,8 +79,8 @@ describe('a program that sends what is due, killed again and again', () => {
     const open = async () => w.app.tasks.count({ statuses: ['SCHEDULED'] })
     for (let kills = 0; (await open()) > 0; kills++) {
       assert.ok(kills < 100, 'the rows are never all sent')
-      const program = processes.start('send-due.mjs', [], environment(w))
-      await program.printed('sending')
+      const program = processes.fixture('send-due.mjs', [], environment(w))
+      await program.said('sending')
       const lifeMs = Math.random() * 200
       await new Promise((resolve) => setTimeout(resolve, lifeMs))
       await program.kill()

@@ -174,15 +174,17 @@ describe('a write', () => {
     assert.deepEqual(await ids(w), ['a'])
   })
 
-  it("waits as a caller's own transaction does: from its first statement, so that a read before it cannot make it fail", async () => {
+  it('waits for a caller that has only read so far in a transaction of its own, and is about to write', async () => {
     await using w = await openWorld()
     const member = await w.join()
-    const trx = await w.database.knex.transaction()
-    await trx.raw('SELECT * FROM task_worker')
-    const write = member.database.write((sql) => sql.run(...beat('b')))
-    await trx.raw(beat('a')[0], ['a'])
-    await trx.commit()
-    await write
+    let write: Promise<number> | undefined
+    await w.database.knex.transaction(async (trx) => {
+      await trx.raw('SELECT * FROM task_worker')
+      write = member.database.write((sql) => sql.run(...beat('b')))
+      for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve))
+      await trx.raw(beat('a')[0], ['a'])
+    })
+    assert.equal(await write, 1)
     assert.deepEqual(await ids(w), ['a', 'b'])
   })
 

@@ -8,45 +8,32 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
-/** A fixture that runs in a process of its own. */
+/** A program that runs in a process of its own. */
 export class Running {
   /** What it has printed so far. */
-  readonly lines: string[] = []
-  /** What it has complained of so far. */
-  stderr = ''
-  readonly exited: Promise<Exit>
-  private ended = false
+  readonly stdout: string[] = []
+  /** What it has logged so far. */
+  readonly stderr: string[] = []
+  private exit: Exit | null = null
 
   constructor(
     private readonly name: string,
     private readonly child: ChildProcess,
   ) {
-    this.exited = new Promise((resolve, reject) => {
-      child.once('error', reject)
-      child.once('close', (code, signal) => {
-        this.ended = true
-        resolve({ code, signal })
-      })
+    child.once('close', (code, signal) => {
+      this.exit = { code, signal }
     })
-    if (child.stdout) createInterface(child.stdout).on('line', (line) => this.lines.push(line))
-    child.stderr?.on('data', (chunk: Buffer) => {
-      this.stderr += chunk.toString()
-    })
+    if (child.stdout) createInterface(child.stdout).on('line', (line) => this.stdout.push(line))
+    if (child.stderr) createInterface(child.stderr).on('line', (line) => this.stderr.push(line))
   }
 
-  /** The first `count` lines that begin with `start`, once they are there. */
-  async printed(start: string, count = 1): Promise<string[]> {
-    const found = () => this.lines.filter((line) => line.startsWith(start))
-    await until(
-      () => {
-        if (found().length >= count) return true
-        if (this.ended)
-          throw new Error(`${this.name} ended before it printed '${start}' ${count} times: ${this.lines.join(' | ')} ${this.stderr}`)
-        return false
-      },
-      `${this.name} to print '${start}' ${count} times (it printed ${this.lines.join(' | ')}) ${this.stderr}`,
-    )
-    return found().slice(0, count)
+  /** Waits until it has said `text` in `count` lines, wherever in them. */
+  async said(text: string, count = 1): Promise<void> {
+    await this.until(() => {
+      const lines = [...this.stdout, ...this.stderr].filter((line) => line.includes(text))
+      if (lines.length < count && this.exit) throw new Error(`${this.name} ended before it said '${text}': ${this.stderr.join('\n')}`)
+      return lines.length >= count
+    }, `say '${text}' ${count} times`)
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -56,32 +43,45 @@ export class Running {
   /** Ends it as a power cut would. */
   async kill(): Promise<Exit> {
     this.signal('SIGKILL')
-    return this.exited
+    return this.end()
   }
 
-  /** How it ended by itself; an error if it has not done so within the bound. */
-  async end(): Promise<Exit> {
-    await until(() => this.ended, `${this.name} to end (it printed ${this.lines.join(' | ')}) ${this.stderr}`)
-    return this.exited
+  /** How it ended. */
+  end(): Promise<Exit> {
+    return this.until(() => this.exit, 'end')
+  }
+
+  private until<T>(answer: () => T, what: string) {
+    return until(answer, `${this.name} to ${what}`).catch((error: Error) => {
+      throw new Error(`${error.message}; it said: ${[...this.stdout, ...this.stderr].join('\n')}`)
+    })
   }
 }
+
+type Environment = Readonly<Record<string, string>>
 
 /** The processes of one test: `await using` kills those that are left when it ends, however it ends. */
 export class Processes implements AsyncDisposable {
   private readonly all: Running[] = []
 
-  /**
-   * @param fixture a file of test/fixtures; one in TypeScript may import the sources
-   * @param env added to this process's environment
-   */
-  start(fixture: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Running {
+  /** @param env added to this process's environment */
+  command(args: readonly string[], env: Environment = {}): Running {
+    return this.start(args[0] ?? '', ['bin/run.js', ...args], env)
+  }
+
+  /** @param fixture a file of test/fixtures; one in TypeScript may import the sources */
+  fixture(fixture: string, args: readonly string[] = [], env: Environment = {}): Running {
     const loader = fixture.endsWith('.ts') ? ['--import', 'tsx'] : []
-    const child = spawn(process.execPath, [...loader, `${ROOT}test/fixtures/${fixture}`, ...args], {
+    return this.start(fixture, [...loader, `test/fixtures/${fixture}`, ...args], env)
+  }
+
+  private start(name: string, args: readonly string[], env: Environment): Running {
+    const child = spawn(process.execPath, args, {
       cwd: ROOT,
       env: { ...process.env, NODE_OPTIONS: '', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    const running = new Running(fixture, child)
+    const running = new Running(name, child)
     this.all.push(running)
     return running
   }

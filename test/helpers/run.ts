@@ -15,6 +15,8 @@ export interface RunOptions {
   /** Added to this process's environment; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly input?: string
+  /** Whom it runs as. Default: whoever runs the tests. */
+  readonly user?: { readonly uid: number; readonly gid: number } | undefined
 }
 
 /** Variables of the person who runs the tests that would change what a command prints. */
@@ -29,8 +31,16 @@ export const run = (bin: string, args: readonly string[], options?: RunOptions):
   runFile(`${ROOT}bin/${bin}.js`, args, options)
 
 /** The same for any file that Node can run. */
-export function runFile(file: string, args: readonly string[], { cwd = ROOT, env = {}, input = '' }: RunOptions = {}): Promise<Ran> {
-  const child = spawn(process.execPath, [file, ...args], { cwd, env: { ...process.env, ...NEUTRAL, ...env } })
+export const runFile = (file: string, args: readonly string[], options?: RunOptions): Promise<Ran> =>
+  runProgram(process.execPath, [file, ...args], options)
+
+/** The same for any program. */
+export function runProgram(
+  program: string,
+  args: readonly string[],
+  { cwd = ROOT, env = {}, input = '', user }: RunOptions = {},
+): Promise<Ran> {
+  const child = spawn(program, args, { cwd, env: { ...process.env, ...NEUTRAL, ...env }, ...user })
   const out: Buffer[] = []
   const err: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk))

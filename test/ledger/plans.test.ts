@@ -296,10 +296,14 @@ describe('the plan of a query, with 200 000 rows that have ended', () => {
     raw.exec('BEGIN')
     try {
       raw.exec(`DELETE FROM task_result WHERE finished_at IS NULL`)
-      const startedAt = performance.now()
-      const found = [await stale.findStale(new Recorder(raw), STALE), await stale.findStaleScheduled(new Recorder(raw), STALE)]
-      assert.deepEqual(found, [[], []])
-      assert.ok(performance.now() - startedAt < 50, 'a pass over the table takes longer than this')
+      const runs: number[] = []
+      for (let run = 0; run < 5; run++) {
+        const startedAt = performance.now()
+        const found = [await stale.findStale(new Recorder(raw), STALE), await stale.findStaleScheduled(new Recorder(raw), STALE)]
+        runs.push(performance.now() - startedAt)
+        assert.deepEqual(found, [[], []])
+      }
+      assert.ok(Math.min(...runs) < 20, `${runs} ms; a pass over the table takes longer`)
     } finally {
       raw.exec('ROLLBACK')
     }

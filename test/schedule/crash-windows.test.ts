@@ -47,8 +47,8 @@ class Notes implements AsyncDisposable {
 /** Publishes one task and has a program come to a halt over it, at the point where it is then killed. */
 async function killAt(w: World, work: 'send' | 'publish', point: string): Promise<void> {
   await using processes = new Processes()
-  const program = processes.start('outside.ts', [w.url, messagesUrl(w), work, point])
-  await program.printed(point)
+  const program = processes.fixture('outside.ts', [w.url, messagesUrl(w), work, point])
+  await program.said(point)
   await program.kill()
 }
 

@@ -93,7 +93,7 @@ describe('a running task', () => {
   })
 
   it('is not taken for lost, nor given to another worker, however much longer than the lease it takes', async () => {
-    await using w = await openWorld({ settings: { lease: 0.3 }, now: Date.now })
+    await using w = await openWorld({ settings: { lease: 0.6 }, now: Date.now })
     const door = gate()
     let runs = 0
     const body = () => {
@@ -108,8 +108,9 @@ describe('a running task', () => {
     const leaseThen = (await rowOf(w, early.id)).leaseUntil ?? assert.fail('no lease')
     await until(async () => {
       assert.deepEqual(await w.app.tasks.findStale({ reasons: ['lost', 'unclaimed'] }), [])
+      assert.deepEqual(await w.database.all('SELECT deliveries FROM task_message', []), [{ deliveries: 1 }])
       const lease = (await rowOf(w, early.id)).leaseUntil?.getTime() ?? 0
-      return lease > leaseThen.getTime() + 600
+      return lease > leaseThen.getTime() + 1200
     }, 'the lease to be renewed past two more of it')
     door.open()
     await early.get({ timeout: 10 })

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -11,12 +12,19 @@ function isApp(value: unknown): value is App {
 
 const isPath = (name: string): boolean => /^[./\\]|^[a-z]:[\\/]|\.[cm]?[jt]s$/i.test(name)
 
-/** A package is looked for from `cwd`, not from where this program is installed. */
-function packageFile(name: string, cwd: string): string {
+/** What to import for a path or the name of a package. A package is looked for from `cwd`, not from where this program is installed. */
+function specifierOf(name: string, cwd: string): string {
+  const hint = 'name a file, for example ./tasks.mjs, or an installed package'
+  if (isPath(name)) {
+    const file = resolve(cwd, name)
+    if (!existsSync(file)) throw new ConfigurationError(`there is no app module at ${file}`, { hint })
+    return pathToFileURL(file).href
+  }
   try {
     return pathToFileURL(createRequire(join(cwd, 'from-here.js')).resolve(name)).href
-  } catch {
-    return name // the import says what is wrong with it
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') return name // a package for import alone
+    throw new ConfigurationError(`there is no app module ${name}: no package of that name is installed in ${cwd} or above`, { hint, cause })
   }
 }
 
@@ -27,7 +35,7 @@ function packageFile(name: string, cwd: string): string {
  * @throws {ConfigurationError} when it cannot be imported or exports no app
  */
 export async function importApp(name: string, cwd: string): Promise<App> {
-  const specifier = isPath(name) ? pathToFileURL(resolve(cwd, name)).href : packageFile(name, cwd)
+  const specifier = specifierOf(name, cwd)
   let module: Record<string, unknown>
   try {
     module = (await import(specifier)) as Record<string, unknown>

@@ -6,6 +6,7 @@ import { isAsked } from './asked.js'
 import { wantsColour } from './colour.js'
 import { usageErrorOf } from './failure.js'
 import { globalFlags } from './flags.js'
+import { printable, printableLines } from './printable.js'
 import { openProgress, type Progress } from './progress.js'
 import { type Column, formatTable } from './table.js'
 
@@ -48,9 +49,19 @@ export abstract class LedgerCommand extends Command {
     return isAsked(this.argv, '--json')
   }
 
+  /** Prints a line of the answer. What a terminal would obey is shown instead: a task's name may have been written by anybody. */
+  override log(line = ''): void {
+    this.print(printable(line))
+  }
+
   override warn(input: Error | string): Error | string {
-    process.stderr.write(`taskledger: warning: ${input instanceof Error ? input.message : input}\n`)
+    process.stderr.write(`taskledger: warning: ${printableLines(input instanceof Error ? input.message : input)}\n`)
     return input
+  }
+
+  /** Prints `rows` as a table that fits the screen. */
+  async logTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Promise<void> {
+    this.print(await formatTable(columns, rows, process.stdout.columns ?? 80))
   }
 
   // oclif's own _run exits 1 for every error under --json, prints no document for null, 0 and '', and sets the
@@ -128,12 +139,20 @@ export abstract class LedgerCommand extends Command {
 
   /** Tells the person something that is not the answer, on stderr; `--quiet` and `--json` want none of it. */
   protected say(text: string): void {
-    if (!this.globals?.quiet && !this.jsonEnabled()) process.stderr.write(`${text}\n`)
+    if (!this.globals?.quiet && !this.jsonEnabled()) process.stderr.write(`${printable(text)}\n`)
   }
 
-  /** Prints `rows` as a table that fits the screen. */
-  protected async logTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Promise<void> {
-    this.log(await formatTable(columns, rows, process.stdout.columns ?? 80))
+  /** Whether the person agrees; if not, the exit code says that what was asked for was not done. */
+  protected async agreed(question: string, flags: { readonly yes: boolean }): Promise<boolean> {
+    const { confirm } = await import('./confirm.js')
+    const agreed = await confirm(question, flags)
+    if (!agreed) this.exitCode = 1
+    return agreed
+  }
+
+  /** Prints a part of the answer as it is; `--json` wants the document only. */
+  protected print(text: string): void {
+    if (!this.jsonEnabled()) process.stdout.write(`${text}\n`)
   }
 
   /** Colours for stdout; where none are wanted it returns text as it is. */

@@ -50,6 +50,9 @@ export function usageErrorOf(error: Error, knownFlags: readonly string[]): Usage
     .replace(/^Parsing (--\S+)\s+/, '$1: ')
     .replace(/\s*\n\s*/g, ' ')
     .trim()
+    .replace(/^(--[a-z-]+)=.* cannot also be provided when using /, '$1 cannot be given with ')
+    .replace(/^All of the following must be provided when using (--[a-z-]+): /, '$1 needs ')
+    .replace(/^Missing \d+ required args?: (\S+)\s.*/, 'expected an argument, $1, got none')
   const meant = 'flags' in error && Array.isArray(error.flags) ? nearest(String(error.flags[0]), knownFlags) : undefined
   const hint = meant === undefined ? 'See more help with --help' : `did you mean ${meant}? See more help with --help`
   return new UsageError(message, { hint, cause: error })

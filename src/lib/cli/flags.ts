@@ -1,7 +1,7 @@
 import { Flags, type Interfaces } from '@oclif/core'
 import type { TaskFilter } from '../ledger/filter.js'
 import { checkDurationMs, parseDurationMs } from '../task/duration.js'
-import { parseInstant } from './time.js'
+import { parseDue, parseInstant } from './time.js'
 
 /** Every command takes these. Where a flag has a letter it stands first: help aligns the rest by it. */
 export const globalFlags = {
@@ -52,6 +52,9 @@ const instant = Flags.custom<Date>({
   parse: async (text) => parseInstant(text, new Date()),
 })
 
+/** When a task is to be sent: `eta: due({ summary: … })`. */
+export const due = Flags.custom<Date>({ helpValue: 'WHEN', parse: async (text) => parseDue(text, new Date()) })
+
 /** Which rows a command means. Flags of different names must all hold; of one flag given twice, either may. */
 export const filterFlags = {
   task: Flags.string({
@@ -86,11 +89,12 @@ export const filterOf = ({ task, status, queue, 'error-type': errorType, since, 
   ...(until && { until }),
 })
 
-/** `--reason`, repeatable, of the reasons the command knows. */
-export const reasonFlag = <const Reasons extends readonly string[]>(reasons: Reasons) =>
+/** `--reason`, repeatable, of the reasons the command knows; `dependsOn` names flags without which it means nothing. */
+export const reasonFlag = <const Reasons extends readonly string[]>(reasons: Reasons, dependsOn: string[] = []) =>
   Flags.option({
     summary: 'Only rows listed for this reason. Repeatable.',
     options: reasons,
+    dependsOn,
     multiple: true,
     multipleNonGreedy: true,
     helpGroup: 'SELECTION',
@@ -105,5 +109,5 @@ export const checkFlag = { check: Flags.boolean({ summary: 'Exit 1 when anything
 /** For a command that changes many rows. */
 export const bulkFlags = {
   yes: Flags.boolean({ char: 'y', summary: 'Do not ask.' }),
-  'dry-run': Flags.boolean({ summary: 'Say what would be done, and do nothing.' }),
+  'dry-run': Flags.boolean({ summary: 'Say what would be done, and do nothing.', default: false }),
 }

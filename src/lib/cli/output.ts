@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
+import { rename, rm, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { PlainError } from '../task/errors.js'
 
 /** Ctrl-C, as a shell tells of it. */
@@ -46,11 +47,14 @@ export function writeToStdout(chunks: AsyncIterable<Chunk>, each: (rows: number)
 
 /**
  * Writes `FILE.part` and renames it once it is whole, so that no reader ever sees half a file; on failure nothing is left.
+ * A device or a pipe is written to as it is.
  *
  * @throws {PlainError} when the file cannot be written
  */
 export async function writeToFile(path: string, chunks: AsyncIterable<Chunk>, each: (rows: number) => void): Promise<Written> {
-  const part = `${path}.part`
+  const there = await stat(path).catch(() => null) // opening it says what is wrong
+  if (there?.isDirectory()) throw new PlainError(`${path} cannot be written: it is a folder`, { hint: 'name a file in it' })
+  const part = there && !there.isFile() ? path : `${path}.part`
   const interrupted = new AbortController()
   const onInterrupt = () => interrupted.abort()
   process.once('SIGINT', onInterrupt)
@@ -61,16 +65,25 @@ export async function writeToFile(path: string, chunks: AsyncIterable<Chunk>, ea
     stream.end()
     await once(stream, 'close')
     interrupted.signal.throwIfAborted()
-    await rename(part, path)
+    if (part !== path) await rename(part, path)
     return written
   } catch (cause) {
-    await rm(part, { force: true }).catch(() => {}) // the first error is the one to tell
+    if (part !== path) await rm(part, { force: true }).catch(() => {}) // the first error is the one to tell
     if (interrupted.signal.aborted) throw new InterruptedError(`interrupted; ${path} is as it was`)
-    if (cause instanceof Error && 'syscall' in cause) throw new PlainError(`${path} cannot be written: ${cause.message}`, { cause })
-    throw cause
+    throw cause instanceof Error && 'syscall' in cause ? unwritable(path, cause as NodeJS.ErrnoException) : cause
   } finally {
     process.off('SIGINT', onInterrupt)
   }
+}
+
+function unwritable(path: string, cause: NodeJS.ErrnoException): PlainError {
+  const folder = dirname(path)
+  const hint = 'name another file with --output'
+  if (cause.code === 'ENOENT')
+    return new PlainError(`${path} cannot be written: there is no folder ${folder}`, { cause, hint: 'make the folder first' })
+  if (cause.code === 'EACCES')
+    return new PlainError(`${path} cannot be written: this user may not write to the folder ${folder}`, { cause, hint })
+  return new PlainError(`${path} cannot be written: ${cause.message}`, { cause, hint })
 }
 
 async function* untilAborted(chunks: AsyncIterable<Chunk>, signal: AbortSignal): AsyncGenerator<Chunk> {

@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core'
 import type { LedgerCommand } from './command.js'
-import { type Column, formatTable } from './table.js'
+import type { Column } from './table.js'
 
 const FORMATS = ['table', 'plain', 'ids'] as const
 
@@ -23,9 +23,8 @@ export async function printRows<Row>(
   format: (typeof FORMATS)[number] | undefined,
   views: RowViews<Row>,
 ): Promise<void> {
-  const { stdout } = process
-  const form = format ?? (stdout.isTTY ? 'table' : 'plain')
+  const form = format ?? (process.stdout.isTTY ? 'table' : 'plain')
   if (form === 'plain') for (const line of views.plain(rows)) command.log(line)
   else if (form === 'ids') for (const row of rows) command.log(views.id(row))
-  else if (rows.length > 0) command.log(await formatTable(await views.columns(), rows, stdout.columns ?? 80))
+  else if (rows.length > 0) await command.logTable(await views.columns(), rows)
 }

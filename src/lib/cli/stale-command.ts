@@ -32,11 +32,11 @@ interface StaleWords {
 
 /** What the two commands that list stale rows share. */
 export abstract class StaleCommand extends LedgerCommand {
-  /** The flags as a query. It asks for one row more than will be shown, to know whether there are more. */
+  /** The flags as a query. It asks for one row more than is shown or tolerated, to know whether there are more. */
   protected query(flags: StaleFlags): StaleQuery {
     return {
       olderThan: ageMs(flags) / 1000,
-      limit: flags.limit + 1,
+      limit: Math.max(flags.limit, flags.max) + 1,
       ...(flags.task && { tasks: flags.task }),
       ...(flags.queue !== undefined && { queue: flags.queue }),
       ...(flags.reason && { reasons: flags.reason }),
@@ -54,11 +54,12 @@ export abstract class StaleCommand extends LedgerCommand {
       columns: async () => columns(words.since, now, (await this.colours()).yellow),
     })
     if (this.onTerminal) this.summarise(rows, truncated, flags, words)
-    if (flags.check && rows.length > flags.max) this.exitCode = 1
+    if (flags.check && found.length > flags.max) this.exitCode = 1
     return {
       version: 1,
       kind: words.kind,
       cutoff: new Date(now - ageMs(flags)),
+      olderThanMs: ageMs(flags),
       count: rows.length,
       truncated,
       tasks: rows.map((row) => documentOf(row, now)),
@@ -68,7 +69,8 @@ export abstract class StaleCommand extends LedgerCommand {
   private summarise(rows: readonly StaleRow[], truncated: boolean, flags: StaleFlags, words: StaleWords): void {
     const older = ageMs(flags) === 0 ? '' : ` older than ${formatDurationMs(ageMs(flags))}`
     const more = truncated ? ', and more: --limit shows them' : ''
-    this.say(rows.length === 0 ? `No ${words.rows}${older}.` : `${rows.length} ${words.rows}${older}${more}.`)
+    const what = rows.length === 1 ? words.rows.slice(0, -1) : words.rows
+    this.say(`${rows.length || 'No'} ${what}${older}${more}.`)
     for (const reason of new Set(rows.map((row) => row.reason))) this.say(`  ${reason}: ${ADVICE[reason]}`)
   }
 }

@@ -62,5 +62,6 @@ export function parseInstant(text: string, now: Date): Date {
  */
 export function parseDue(text: string, now: Date): Date {
   if (INSTANT.test(text)) return parseInstant(text, now)
+  if (!/^\d+[a-z]/.test(text)) throw new UsageError(`expected a time like 2026-11-20T14:17Z or how long from now, like 10m, got: ${text}`)
   return new Date(now.getTime() + parseDurationMs(text))
 }

@@ -1,11 +1,11 @@
-import { stat } from 'node:fs/promises'
+import { access, constants, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type SqliteDatabase from 'better-sqlite3'
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../task/errors.js'
 import { describeFailure } from './failure.js'
 import type { Binding, Sql } from './sql.js'
-import { openSqlite, SqliteConnection, whenFree } from './sqlite.js'
+import { immutable, openSqlite, SqliteConnection, whenFree } from './sqlite.js'
 import { parseDatabaseUrl } from './url.js'
 
 /** A piece of work for one commit. It may run twice, so it does nothing but SQL. */
@@ -42,7 +42,8 @@ export class Database implements Sql {
   static async open(url: string, mode: 'read' | 'write' | 'create', cwd = process.cwd()): Promise<Database> {
     const { filename } = parseDatabaseUrl(url, cwd)
     if (filename !== ':memory:') await checkFile(filename, mode)
-    const database = new Database(openSqlite(filename, mode === 'read'), filename)
+    const frozen = mode === 'read' && (await isFrozen(filename))
+    const database = new Database(openSqlite(frozen ? immutable(filename) : filename, mode === 'read'), filename)
     try {
       await database.all('SELECT count(*) FROM sqlite_master', [])
       return database
@@ -138,6 +139,16 @@ export class Database implements Sql {
   }
 }
 
+/** Whether the folder takes no files, as on a backup medium, and nobody has the database open: SQLite could not make its files there. */
+async function isFrozen(filename: string): Promise<boolean> {
+  const fails = (attempt: Promise<unknown>) =>
+    attempt.then(
+      () => false,
+      () => true,
+    )
+  return (await fails(access(dirname(filename), constants.W_OK))) && (await fails(stat(`${filename}-wal`)))
+}
+
 async function checkFile(filename: string, mode: 'read' | 'write' | 'create'): Promise<void> {
   const found = await stat(filename).catch((error: NodeJS.ErrnoException) => error)
   if (!(found instanceof Error)) {
@@ -145,7 +156,10 @@ async function checkFile(filename: string, mode: 'read' | 'write' | 'create'): P
       throw new ConfigurationError(`the database ${filename} is a folder`, { hint: 'name a file, for example sqlite:taskledger.db' })
     return
   }
-  if (found.code !== 'ENOENT') throw new ConfigurationError(`the database ${filename} cannot be read: ${found.code ?? found.message}`)
+  if (found.code !== 'ENOENT') {
+    const hint = 'check that this user may open the folders on the way to it'
+    throw new ConfigurationError(`the database ${filename} cannot be read: ${found.code ?? found.message}`, { hint })
+  }
   if (mode !== 'create') {
     throw new ConfigurationError(`there is no ledger at ${filename}`, {
       hint: `make one with: taskledger migrate --database sqlite:${filename}`,

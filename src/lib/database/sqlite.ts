@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import type SqliteDatabase from 'better-sqlite3'
 import knex, { type Knex } from 'knex'
 import { isBusy } from './failure.js'
@@ -12,6 +13,13 @@ const BUSY_TIMEOUT_MS = 10_000
 
 /** Texts that vary (a list of ids, an optional filter) would fill the cache for ever. */
 const MAX_STATEMENTS = 250
+
+/** A name for a file that nobody changes meanwhile: SQLite then opens it without locks, and without files beside it. */
+export function immutable(filename: string): string {
+  // biome-ignore lint/style/noProcessEnv: better-sqlite3 asks there, once, whether a name may be a URI
+  process.env['SQLITE_USE_URI'] = '1'
+  return `${pathToFileURL(filename).href}?immutable=1`
+}
 
 /**
  * SQLite through knex: one connection, which `pool.afterCreate` makes durable. WAL lets readers and one writer
