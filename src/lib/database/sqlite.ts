@@ -6,7 +6,7 @@ import { isBusy } from './failure.js'
 import type { Binding, Sql } from './sql.js'
 
 /** How long a statement of SQLite's own waits for a lock before the caller may decide to wait on. */
-export const LOCK_WAIT_MS = 50
+export const LOCK_WAIT_MS = 5
 
 /** How long a write waits for another process's lock before it gives up. */
 const BUSY_TIMEOUT_MS = 10_000
