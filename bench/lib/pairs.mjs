@@ -38,10 +38,24 @@ export function report(lines, json = process.argv.includes('--json')) {
 function tableOf(lines) {
   const rows = [['case', 'ours', 'raw', 'ratio', 'target', '']]
   for (const { name, unit, ours, raw, ratio, target, ok } of lines) {
-    rows.push([name, shown(ours, unit), raw === null ? '' : shown(raw, unit), ratio === null ? '' : ratio.toFixed(2), target, ok ? 'ok' : 'MISSED'])
+    rows.push([
+      name,
+      shown(ours, unit),
+      raw === null ? '' : shown(raw, unit),
+      ratio === null ? '' : ratio.toPrecision(2),
+      target,
+      ok ? 'ok' : 'MISSED',
+    ])
   }
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)))
-  return rows.map((row) => row.map((cell, i) => (i === 0 || i > 3 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ').trimEnd()).join('\n')
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => (i === 0 || i > 3 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }
 
 const shown = (number, unit) => `${number >= 100 ? Math.round(number).toLocaleString('en') : number.toFixed(2)} ${unit}`

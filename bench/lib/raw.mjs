@@ -8,7 +8,8 @@ export const ARGS = ['customer-000123@example.org', 'Your order has been shipped
 export class RawLedger {
   constructor(file) {
     this.db = openRaw(file)
-    const row = 'task_id, task, args, kwargs, status, queue, exchange, routing_key, priority, retries, root_id, options, submitted_at, published_at, updated_at'
+    const row =
+      'task_id, task, args, kwargs, status, queue, exchange, routing_key, priority, retries, root_id, options, submitted_at, published_at, updated_at'
     this.insertRow = this.db.prepare(`INSERT INTO task_result (${row}) VALUES (?, ?, ?, ?, 'PENDING', ?, '', ?, 0, 0, ?, '{}', ?, ?, ?)`)
     this.insertMessage = this.db.prepare('INSERT INTO task_message (task_id, queue, priority, body) VALUES (?, ?, 0, ?)')
     this.claim = this.db.prepare(
@@ -31,12 +32,14 @@ export class RawLedger {
     const now = Date.now()
     const id = newTaskId(now)
     this.insertRow.run(id, 'noop', JSON.stringify(ARGS), '{}', 'default', 'default', id, now, now, now)
-    this.insertMessage.run(id, 'default', JSON.stringify({ id, task: 'noop', args: ARGS, kwargs: {}, queue: 'default', options: {}, submittedAt: now }))
+    this.insertMessage.run(id, 'default', JSON.stringify(message(id, now)))
   }
 
   /** Claims, starts, acks and finishes up to `limit` tasks in three commits, as a worker with that concurrency does. Returns how many. */
   execute(limit) {
-    const claimed = this.commit(() => this.claim.all(Date.now() + 30_000, 'default', limit).map(({ id, body }) => ({ held: id, ...JSON.parse(body) })))
+    const claimed = this.commit(() =>
+      this.claim.all(Date.now() + 30_000, 'default', limit).map(({ id, body }) => ({ held: id, ...JSON.parse(body) })),
+    )
     this.commit(() => {
       for (const { id, held } of claimed) {
         const now = Date.now()
@@ -61,3 +64,26 @@ export class RawLedger {
     this.db.close()
   }
 }
+
+/** A message as the product's own publish makes it, so that both sides write as many bytes and a worker of ours can take it. */
+const message = (id, submittedAt) => ({
+  id,
+  task: 'noop',
+  args: ARGS,
+  kwargs: {},
+  queue: 'default',
+  exchange: '',
+  routingKey: 'default',
+  priority: 0,
+  eta: null,
+  expires: null,
+  retries: 0,
+  parentId: null,
+  rootId: id,
+  groupId: null,
+  groupIndex: null,
+  retryOf: null,
+  periodicName: null,
+  options: {},
+  submittedAt,
+})

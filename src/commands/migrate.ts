@@ -30,11 +30,12 @@ export default class Migrate extends LedgerCommand {
     const back = plan.filter((step) => step.direction === 'down')
     const question = `Take back ${back.map((step) => step.name).join(', ')}, and drop what is in their tables?`
     const agreed = !changes || back.length === 0 || (await this.agreed(question, flags))
-    if (changes && agreed) await migrateTo(database, args.target, (step) => this.log(`${doing(step)}... OK`))
+    const done = changes && agreed
+    const steps = done ? await migrateTo(database, args.target, (step) => this.log(`${doing(step)}... OK`)) : plan
     if (!changes) for (const step of plan) this.log(doing(step))
-    if (plan.length === 0) this.log('No migrations to apply.')
+    if (steps.length === 0) this.log('No migrations to apply.')
     if (flags.check && plan.length > 0) this.exitCode = 1
-    return { version: 1, kind: 'migrate', changed: changes && agreed, steps: plan }
+    return { version: 1, kind: 'migrate', changed: done && steps.length > 0, steps }
   }
 }
 

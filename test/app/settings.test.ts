@@ -78,18 +78,19 @@ describe('a setting', () => {
   it('of the wrong type is refused with its name, what was expected, what came and where it stands', async () => {
     await using folder = await folderWith()
     const wrong: readonly (readonly [string, string, RegExp])[] = [
-      ['TASKLEDGER_CONCURRENCY', 'many', /^TASKLEDGER_CONCURRENCY: concurrency: expected number, got: "many"$/],
-      ['TASKLEDGER_CONCURRENCY', '0', /^TASKLEDGER_CONCURRENCY: concurrency: expected >=1, got: 0$/],
-      ['TASKLEDGER_TRACK_PUBLISH', 'yes', /trackPublish: expected boolean, got: "yes"$/],
-      ['TASKLEDGER_LEASE', '-1', /lease: expected >=0\.1, got: -1$/],
-      ['TASKLEDGER_BROKER', 'amqp://x', /broker: expected "sql:", got: "amqp:\/\/x"$/],
-      ['TASKLEDGER_REDACT', '[1]', /redact\.0: expected string, got: 1$/],
-      ['TASKLEDGER_ROUTES', '{"a":1}', /routes\.a: expected string, got: 1$/],
+      ['TASKLEDGER_CONCURRENCY', 'many', /^TASKLEDGER_CONCURRENCY: concurrency: expected a whole number, at least 1, got: "many"$/],
+      ['TASKLEDGER_CONCURRENCY', '0', /^TASKLEDGER_CONCURRENCY: concurrency: expected a whole number, at least 1, got: 0$/],
+      ['TASKLEDGER_TRACK_PUBLISH', 'yes', /trackPublish: expected true or false, got: "yes"$/],
+      ['TASKLEDGER_LEASE', '-1', /lease: expected a number of seconds, at least 0\.1, got: -1$/],
+      ['TASKLEDGER_BROKER', 'amqp://me:secret@x', /broker: expected sql:, got: "amqp:\/\/…@x"$/],
+      ['TASKLEDGER_REDACT', '[1]', /redact\.0: expected a list of paths such as \["kwargs\.token"\], got: 1$/],
+      ['TASKLEDGER_ROUTES', '{"a":1}', /routes\.a: expected task names or globs, and the queue of each, .*, got: 1$/],
     ]
     for (const [variable, text, expected] of wrong) {
       await assert.rejects(read({ cwd: folder.path, env: { [variable]: text } }), refused(expected), variable)
     }
-    assert.throws(() => checkSettings(null, 'createApp'), refused(/^createApp: /))
+    for (const no of [null, [], 3, 'x'])
+      assert.throws(() => checkSettings(no, 'createApp'), refused(/^createApp: expected an object of settings, got: (null|\[\]|3|"x")$/))
   })
 })
 

@@ -119,7 +119,9 @@ describe('find-stale-scheduled --release', () => {
 
   it('changes nothing with --dry-run', async () => {
     await using site = await openSite()
-    await putClaimed(site, Date.now())
+    const now = Date.now()
+    await putClaimed(site, now)
+    await site.put(now - 9 * HOUR, { task_id: 'overdue', ...SCHEDULED, eta: now - 3 * HOUR })
     const before = await storedRow(site.database, 'claimed')
     const { stderr, code } = await site.run(['find-stale-scheduled', '--release', '--dry-run'])
     assert.deepEqual([stderr, code], ['Would release 1 claims.\n', 0])

@@ -42,6 +42,16 @@ describe('migrate', () => {
     assert.deepEqual(JSON.parse(stdout), { version: 1, kind: 'migrate', changed: true, steps })
   })
 
+  it('may be run by several programs at one time: one makes the tables, the others find them', async () => {
+    await using folder = await openFolder()
+    const ran = await Promise.all([1, 2, 3].map(() => folder.run(['migrate'])))
+    assert.deepEqual(ran.map(({ stdout, stderr, code }) => `${code} ${stdout}${stderr}`).sort(), [
+      `0 Applying ${NAME}... OK\n`,
+      '0 No migrations to apply.\n',
+      '0 No migrations to apply.\n',
+    ])
+  })
+
   it('goes back to zero with --yes, and forward again', async () => {
     await using folder = await openFolder()
     await folder.run(['migrate'])

@@ -83,10 +83,10 @@ describe('worker', () => {
       info: [
         / info note_early\[.*\] started$/,
         / info note_early\[.*\] succeeded in \d+\.\d{3} s$/,
-        / error nothing\[.*\] failed: no task named/,
+        / error nothing\[.*\] failed: NotRegistered: no task named/,
       ],
-      warning: [/ error nothing\[.*\] failed: no task named/],
-      error: [/ error nothing\[.*\] failed: no task named/],
+      warning: [/ error nothing\[.*\] failed: NotRegistered: no task named/],
+      error: [/ error nothing\[.*\] failed: NotRegistered: no task named/],
     }
     for (const [level, expected] of Object.entries(levels)) {
       const worker = site.start('worker', ...APP, '-c', '1', '--log-level', level)

@@ -81,7 +81,7 @@ describe('a program that sends what is due, killed again and again', () => {
       assert.ok(kills < 100, 'the rows are never all sent')
       const program = processes.fixture('send-due.mjs', [], environment(w))
       await program.said('sending')
-      const lifeMs = Math.random() * 200
+      const lifeMs = Math.random() * 80
       await new Promise((resolve) => setTimeout(resolve, lifeMs))
       await program.kill()
     }

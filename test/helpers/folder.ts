@@ -24,12 +24,10 @@ export async function openFolder(): Promise<Folder> {
     file: (name) => join(path, name),
     run: (argv, options) => run('run', argv, { cwd: path, ...options }),
     async contents() {
-      const names = (await readdir(path)).filter((name) => !/-(wal|shm)$/.test(name)).sort()
-      const digest = async (name: string) =>
-        createHash('sha256')
-          .update(await readFile(join(path, name)))
-          .digest('hex')
-      return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await digest(name)])))
+      const entries = (await readdir(path, { withFileTypes: true })).filter(({ name }) => !/-(wal|shm)$/.test(name))
+      const bytesOf = async (name: string) => createHash('sha256').update(await readFile(join(path, name)))
+      const told = entries.map(async (entry) => [entry.name, entry.isFile() ? (await bytesOf(entry.name)).digest('hex') : 'no file'])
+      return Object.fromEntries(await Promise.all(told))
     },
     async [Symbol.asyncDispose]() {
       await chmod(path, 0o755)

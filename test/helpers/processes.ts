@@ -63,6 +63,13 @@ type Environment = Readonly<Record<string, string>>
 /** The processes of one test: `await using` kills those that are left when it ends, however it ends. */
 export class Processes implements AsyncDisposable {
   private readonly all: Running[] = []
+  private readonly killAll = () => {
+    for (const running of this.all) running.signal('SIGKILL')
+  }
+
+  constructor() {
+    process.once('exit', this.killAll) // a test that hangs never comes to its end
+  }
 
   /** @param env added to this process's environment */
   command(args: readonly string[], env: Environment = {}): Running {
@@ -87,6 +94,7 @@ export class Processes implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    process.off('exit', this.killAll)
     await Promise.all(this.all.map((running) => running.kill()))
   }
 }

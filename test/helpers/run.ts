@@ -34,13 +34,22 @@ export const run = (bin: string, args: readonly string[], options?: RunOptions):
 export const runFile = (file: string, args: readonly string[], options?: RunOptions): Promise<Ran> =>
   runProgram(process.execPath, [file, ...args], options)
 
+/** How long a program may take. It only bounds a test that has failed: a worker that starts, say, where it is to be refused. */
+const BOUND_MS = 18_000
+
 /** The same for any program. */
 export function runProgram(
   program: string,
   args: readonly string[],
   { cwd = ROOT, env = {}, input = '', user }: RunOptions = {},
 ): Promise<Ran> {
-  const child = spawn(program, args, { cwd, env: { ...process.env, ...NEUTRAL, ...env }, ...user })
+  const child = spawn(program, args, {
+    cwd,
+    env: { ...process.env, ...NEUTRAL, ...env },
+    timeout: BOUND_MS,
+    killSignal: 'SIGKILL',
+    ...user,
+  })
   const out: Buffer[] = []
   const err: Buffer[] = []
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk))

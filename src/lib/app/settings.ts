@@ -7,8 +7,8 @@ const seconds = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(lea
 const count = v.pipe(v.number(), v.integer(), v.minValue(1))
 const name = v.pipe(v.string(), v.nonEmpty())
 
-/** Every setting: its type here, its default in DEFAULTS. A duration is in seconds. */
-const SCHEMA = v.strictObject({
+/** Every setting: its type here, in words in EXPECTED, its default in DEFAULTS. A duration is in seconds. */
+const TYPES = v.strictObject({
   database: v.optional(name),
   broker: v.optional(v.literal('sql:')),
   app: v.optional(name),
@@ -23,6 +23,29 @@ const SCHEMA = v.strictObject({
   concurrency: v.optional(count),
   maxDeliveries: v.optional(count),
 })
+
+const SCHEMA = v.pipe(
+  v.unknown(),
+  v.check((given) => !Array.isArray(given)), // an empty one would pass for an object
+  TYPES,
+)
+
+/** What a setting takes, for the person who gave it something else. */
+const EXPECTED: Readonly<Record<keyof Settings, string>> = {
+  database: 'a URL such as sqlite:taskledger.db',
+  broker: 'sql:',
+  app: 'a module such as ./tasks.mjs',
+  defaultQueue: 'the name of a queue',
+  routes: 'task names or globs, and the queue of each, as {"mail.*": "mail"}',
+  trackPublish: 'true or false',
+  scheduleEta: 'true or false',
+  forceJson: 'true or false',
+  resultExpires: 'a number of seconds, or null for ever',
+  redact: 'a list of paths such as ["kwargs.token"]',
+  lease: 'a number of seconds, at least 0.1',
+  concurrency: 'a whole number, at least 1',
+  maxDeliveries: 'a whole number, at least 1',
+}
 
 /** What may be set: in `createApp`, in `taskledger.config.{js,mjs,json}`, or as `TASKLEDGER_…` in the environment. */
 export interface Settings {
@@ -91,10 +114,13 @@ export function checkSettings(given: unknown, source: string): Partial<Settings>
   if (issue.type === 'strict_object' && issue.expected === 'never' && path !== null) {
     throw new ConfigurationError(`${source}: there is no setting named ${path}`, { hint: `the settings are ${SETTING_NAMES.join(', ')}` })
   }
-  throw new ConfigurationError(
-    `${source}: ${path ?? 'the settings'}: expected ${issue.expected ?? 'another value'}, got: ${issue.received}`,
-  )
+  const setting = SETTING_NAMES.find((known) => known === path?.split('.')[0])
+  const expected = setting ? EXPECTED[setting] : 'an object of settings'
+  throw new ConfigurationError(`${source}: ${path === null ? '' : `${path}: `}expected ${expected}, got: ${shown(issue.input)}`)
 }
+
+/** A value as its owner wrote it, apart from the password in a URL. */
+const shown = (value: unknown): string => String(JSON.stringify(value)).replace(/:\/\/[^@"]*@/g, '://…@')
 
 /** `TASKLEDGER_DEFAULT_QUEUE` for `defaultQueue`. */
 export const variableOf = (setting: string): string => `TASKLEDGER_${setting.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`

@@ -18,26 +18,31 @@ interface Chunk {
 export interface Written {
   readonly rows: number
   readonly bytes: number
-  /** The reader closed its end before the last row. */
-  readonly cut: boolean
 }
 
 async function writeAll(chunks: AsyncIterable<Chunk>, stream: NodeJS.WritableStream, each: (rows: number) => void): Promise<Written> {
   let rows = 0
   let bytes = 0
-  let failure: NodeJS.ErrnoException | null = null
-  stream.on('error', (error) => {
-    failure = error
-  })
+  let failure: NodeJS.ErrnoException | undefined
+  const fail = (error: Error | null | undefined) => {
+    failure ??= error ?? undefined
+  }
+  stream.on('error', fail)
   for await (const chunk of chunks) {
     bytes += Buffer.byteLength(chunk.text)
-    if (!stream.write(chunk.text) && !failure) await Promise.race([once(stream, 'drain'), once(stream, 'close')])
+    await new Promise<void>((resolve) => {
+      const hasRoom = stream.write(chunk.text, (error) => {
+        fail(error)
+        resolve()
+      })
+      if (hasRoom) resolve()
+    })
     if (failure) break
     rows += chunk.rows
     each(chunk.rows)
   }
-  if (failure && (failure as NodeJS.ErrnoException).code !== 'EPIPE') throw failure
-  return { rows, bytes, cut: failure !== null }
+  if (failure && failure.code !== 'EPIPE') throw failure
+  return { rows, bytes }
 }
 
 /** Writes to stdout as fast as the reader takes it. A reader that has seen enough, such as `head`, is no failure. */

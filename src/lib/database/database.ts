@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import type SqliteDatabase from 'better-sqlite3'
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../task/errors.js'
-import { describeFailure } from './failure.js'
+import { describeFailure, readOnly } from './failure.js'
 import type { Binding, Sql } from './sql.js'
 import { immutable, openSqlite, SqliteConnection, whenFree } from './sqlite.js'
 import { parseDatabaseUrl } from './url.js'
@@ -141,19 +141,21 @@ export class Database implements Sql {
 
 /** Whether the folder takes no files, as on a backup medium, and nobody has the database open: SQLite could not make its files there. */
 async function isFrozen(filename: string): Promise<boolean> {
-  const fails = (attempt: Promise<unknown>) =>
-    attempt.then(
-      () => false,
-      () => true,
-    )
-  return (await fails(access(dirname(filename), constants.W_OK))) && (await fails(stat(`${filename}-wal`)))
+  return !(await succeeds(access(dirname(filename), constants.W_OK))) && !(await succeeds(stat(`${filename}-wal`)))
 }
+
+const succeeds = (attempt: Promise<unknown>): Promise<boolean> =>
+  attempt.then(
+    () => true,
+    () => false,
+  )
 
 async function checkFile(filename: string, mode: 'read' | 'write' | 'create'): Promise<void> {
   const found = await stat(filename).catch((error: NodeJS.ErrnoException) => error)
   if (!(found instanceof Error)) {
     if (found.isDirectory())
       throw new ConfigurationError(`the database ${filename} is a folder`, { hint: 'name a file, for example sqlite:taskledger.db' })
+    if (mode !== 'read' && !(await succeeds(access(filename, constants.W_OK)))) throw readOnly(filename)
     return
   }
   if (found.code !== 'ENOENT') {

@@ -12,6 +12,12 @@ export const isBusy = (error: unknown): boolean => /^SQLITE_(BUSY|LOCKED)/.test(
 export const isTaken = (error: unknown, column: string): boolean =>
   sqliteCode(error) === 'SQLITE_CONSTRAINT_UNIQUE' && error instanceof Error && error.message.includes(column)
 
+export const readOnly = (filename: string, cause?: unknown): ConfigurationError =>
+  new ConfigurationError(`the database ${filename} cannot be written: the file or its folder is read-only`, {
+    cause,
+    hint: 'give this user write access to the file and its folder',
+  })
+
 /**
  * The same failure in words for the person who runs the program, or `error` itself when it is none of the
  * surroundings' (a bug, a constraint). Never holds a bound value.
@@ -28,12 +34,7 @@ export function describeFailure(error: unknown, filename: string): unknown {
       hint: 'publish inside it with { trx }',
     })
   }
-  if (code.startsWith('SQLITE_READONLY')) {
-    return new ConfigurationError(`the database ${filename} cannot be written: the file or its folder is read-only`, {
-      ...options,
-      hint: 'give this user write access to the file and its folder',
-    })
-  }
+  if (code.startsWith('SQLITE_READONLY')) return readOnly(filename, error)
   if (code.startsWith('SQLITE_CANTOPEN')) {
     return new ConfigurationError(`the database ${filename} cannot be opened`, {
       ...options,
@@ -46,7 +47,13 @@ export function describeFailure(error: unknown, filename: string): unknown {
       hint: 'check the database setting: it names another file',
     })
   }
-  if (/^SQLITE_(FULL|IOERR|CORRUPT|NOMEM|PROTOCOL)/.test(code)) {
+  if (code.startsWith('SQLITE_CORRUPT')) {
+    return new UnavailableError(`the database ${filename} failed: ${error instanceof Error ? error.message : code}`, {
+      ...options,
+      hint: 'restore it from a backup, or save what can be read with: sqlite3 FILE .recover',
+    })
+  }
+  if (/^SQLITE_(FULL|IOERR|NOMEM|PROTOCOL)/.test(code)) {
     return new UnavailableError(`the database ${filename} failed: ${error instanceof Error ? error.message : code}`, options)
   }
   return error

@@ -1,7 +1,8 @@
 import { MIGRATIONS } from '../../../migrations/index.js'
 import { ConfigurationError, UsageError } from '../task/errors.js'
 import type { Database } from './database.js'
-import type { Sql } from './sql.js'
+import { describeFailure } from './failure.js'
+import { type Sql, sqlOfTransaction } from './sql.js'
 
 const TABLE = 'taskledger_migrations'
 
@@ -25,17 +26,18 @@ export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
   }
 }
 
-async function statusIfKnown(database: Database): Promise<MigrationStatus> {
-  const status = await migrationStatus(database)
+/** @param sql the database, or a transaction on it */
+async function statusIfKnown({ filename }: Database, sql: Sql): Promise<MigrationStatus> {
+  const status = await migrationStatus(sql)
   if (status.unknown.length === 0) return status
-  throw new ConfigurationError(`the schema of ${database.filename} is newer than this program: it has ${status.unknown.join(', ')}`, {
+  throw new ConfigurationError(`the schema of ${filename} is newer than this program: it has ${status.unknown.join(', ')}`, {
     hint: 'install the taskledger version that made it, or a later one',
   })
 }
 
 /** @throws {ConfigurationError} when the schema is older or newer than this program */
 export async function checkSchema(database: Database): Promise<void> {
-  const { applied, pending } = await statusIfKnown(database)
+  const { applied, pending } = await statusIfKnown(database, database)
   if (applied.length === 0) {
     throw new ConfigurationError(`there is no ledger in ${database.filename}`, {
       hint: `make one with: taskledger migrate --database sqlite:${database.filename}`,
@@ -61,24 +63,38 @@ export interface MigrationStep {
  * @throws {ConfigurationError} when the schema is newer than this program
  */
 export async function migrationPlan(database: Database, target?: string): Promise<MigrationStep[]> {
+  return stepsTo(target, await statusIfKnown(database, database))
+}
+
+function stepsTo(target: string | undefined, { applied, pending }: MigrationStatus): MigrationStep[] {
   const known = Object.keys(MIGRATIONS)
   const last = target === undefined ? known.length : target === 'zero' ? 0 : known.indexOf(target) + 1
   if (target !== undefined && target !== 'zero' && last === 0) {
     throw new UsageError(`there is no migration named ${target}; expected zero or one of ${known.join(', ')}`)
   }
-  const { applied, pending } = await statusIfKnown(database)
   const down = applied.filter((name) => known.indexOf(name) >= last).reverse()
   const up = pending.filter((name) => known.indexOf(name) < last)
   return [...down.map((name) => ({ name, direction: 'down' as const })), ...up.map((name) => ({ name, direction: 'up' as const }))]
 }
 
-/** Takes the database forward or back to `target`, one migration at a time, each in a transaction of its own. */
+/** Takes the database forward or back to `target`, one migration at a time. Any number of programs may do so at one time. */
 export async function migrateTo(
   database: Database,
   target?: string,
   done: (step: MigrationStep) => void = () => {},
 ): Promise<MigrationStep[]> {
-  const steps = await migrationPlan(database, target)
+  const steps: MigrationStep[] = []
+  while ((await migrationPlan(database, target)).length > 0) {
+    const step = await takeStep(database, target)
+    if (!step) break // another program was quicker
+    done(step)
+    steps.push(step)
+  }
+  return steps
+}
+
+/** The choice of the step and all of its work are one transaction, so a program that dies in it leaves nothing behind, not even knex's lock. */
+async function takeStep(database: Database, target: string | undefined): Promise<MigrationStep | undefined> {
   const config = {
     tableName: TABLE,
     migrationSource: {
@@ -87,9 +103,13 @@ export async function migrateTo(
       getMigration: async (name: string) => MIGRATIONS[name] ?? Promise.reject(new Error(`no migration ${name}`)),
     },
   }
-  for (const step of steps) {
-    await database.knex.migrate[step.direction]({ ...config, ...(step.direction === 'up' ? { name: step.name } : {}) })
-    done(step)
+  try {
+    return await database.knex.transaction(async (trx) => {
+      const [step] = stepsTo(target, await statusIfKnown(database, sqlOfTransaction(trx)))
+      if (step) await trx.migrate[step.direction]({ ...config, ...(step.direction === 'up' ? { name: step.name } : {}) })
+      return step
+    })
+  } catch (error) {
+    throw describeFailure(error, database.filename)
   }
-  return steps
 }

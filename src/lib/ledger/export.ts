@@ -1,6 +1,7 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { stringify } from 'csv-stringify/sync'
 import type { Sql } from '../database/sql.js'
-import { bytesOf, cellsOf, objectOf, TASK_FIELDS, type TaskField, taskFields } from './fields.js'
+import { cellsOf, objectOf, TASK_FIELDS, type TaskField, taskFields } from './fields.js'
 import { type TaskFilter, whereOf } from './filter.js'
 
 export const EXPORT_FORMATS = ['json', 'ndjson', 'csv', 'tsv'] as const
@@ -87,28 +88,31 @@ interface Page {
   /** The id of its last row; null: no row is left. */
   readonly last: number | null
   readonly rows: number
-  /** How many of its rows `text` holds; the others are large. */
-  readonly held: number
+  readonly largest: number
+  /** The rows but the large ones. */
   readonly text: string
 }
 
 async function* pages(sql: Sql, filter: TaskFilter, { row, separator }: Layout): AsyncGenerator<Page> {
   const where = whereOf(filter)
-  const small = `iif(${bytesOf()} > ${LARGE_ROW_BYTES}, NULL, ${row})`
   const table = `task_result ${inIdOrder(filter) ? '' : 'NOT INDEXED'}`
   let limit = PAGE_ROWS
   for (let after = 0; ; ) {
-    // the subquery hands its rows over in its own order, so the text has that order too
+    const atMost = limit === 1 ? Number.MAX_SAFE_INTEGER : LARGE_ROW_BYTES
+    // the subquery hands its rows over in its own order, so the text has that order too; with a bound LIMIT, SQLite
+    // would prepare the statement anew for every page
     const [page] = await sql.all<Page>(
-      `SELECT max(id) AS last, count(*) AS rows, count(line) AS held, group_concat(line, ?) AS text
-         FROM (SELECT id, ${limit === 1 ? row : small} AS line FROM ${table} WHERE ${where.text} AND id > ? ORDER BY id LIMIT ?)`,
-      [separator, ...where.bindings, after, limit],
+      `SELECT max(id) AS last, count(*) AS rows, max(octet_length(line)) AS largest,
+              group_concat(line, ?) FILTER (WHERE octet_length(line) <= ?) AS text
+         FROM (SELECT id, ${row} AS line FROM ${table} WHERE ${where.text} AND id > ? ORDER BY id LIMIT ${limit})`,
+      [separator, atMost, ...where.bindings, after],
     )
     if (!page || page.last === null) return
-    if (page.held < page.rows) {
+    if (page.largest > atMost) {
       limit = Math.ceil(limit / 4)
     } else {
       yield page
+      await turn() // SQLite answers at once: without this nothing else of the process would run, not even what frees written chunks
       after = page.last
       limit = Math.min(limit * 2, PAGE_ROWS)
     }

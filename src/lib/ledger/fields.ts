@@ -87,9 +87,3 @@ export function cellsOf(fields: readonly TaskField[]): string {
   })
   return `json_array(${cells.join(', ')})`
 }
-
-/** An SQL expression for what a row holds of texts that may be long; SQLite knows it without reading them. */
-export function bytesOf(): string {
-  const long: readonly TaskField[] = ['args', 'kwargs', 'result', 'errorMessage', 'traceback', 'options', 'meta']
-  return long.map((field) => `ifnull(octet_length(${COLUMNS[field].name}), 0)`).join(' + ')
-}
