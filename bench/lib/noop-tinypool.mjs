@@ -1,0 +1,1 @@
+export default (_delivery) => true
