@@ -1,14 +1,11 @@
-import { Flags, type Interfaces } from '@oclif/core'
-import type { WorkerOptions } from '../lib/app/app.js'
+import { Flags } from '@oclif/core'
 import { importApp } from '../lib/cli/app-module.js'
 import { LedgerCommand } from '../lib/cli/command.js'
-import { LOG_FORMATS, LOG_LEVELS, logEvents } from '../lib/cli/worker-log.js'
-import { parseDurationMs } from '../lib/task/duration.js'
+import { LOG_LEVELS, logEvents } from '../lib/cli/worker-log.js'
 import { ConfigurationError } from '../lib/task/errors.js'
 
 /** As a shell says of a program that a signal ended. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGQUIT: 131 } as const
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
 
 export default class Worker extends LedgerCommand {
   static override summary = 'Run tasks.'
@@ -32,32 +29,7 @@ export default class Worker extends LedgerCommand {
       helpValue: 'NAMES',
     }),
     sender: Flags.boolean({ summary: 'Also send what is due. Default: yes.', default: true, allowNo: true }),
-    pool: Flags.option({
-      summary: 'async: tasks run side by side in this process; processes: each in a child process.',
-      options: ['async', 'processes'] as const,
-      default: 'async' as const,
-    })(),
-    'max-tasks-per-child': Flags.integer({
-      summary: 'With --pool processes: replace a child after so many tasks.',
-      min: 1,
-      helpValue: 'N',
-    }),
-    'max-memory-per-child': Flags.integer({
-      summary: 'With --pool processes: replace a child that holds more KiB than this.',
-      min: 1,
-      helpValue: 'KIB',
-    }),
-    'shutdown-timeout': Flags.custom<number>({
-      summary: 'How long running tasks may take to end once it is told to stop: 30s, 5m.',
-      helpValue: 'AGE',
-      parse: async (text) => parseDurationMs(text) / 1000,
-    })(),
     'log-level': Flags.option({ summary: 'How much is logged.', options: LOG_LEVELS, default: 'info' })(),
-    'log-format': Flags.option({
-      summary: 'json: one object a line, with the keys that pino writes.',
-      options: LOG_FORMATS,
-      default: 'text',
-    })(),
   }
 
   async run() {
@@ -70,11 +42,14 @@ export default class Worker extends LedgerCommand {
       })
     const app = this.closing(await importApp(module, process.cwd()))
     app.override(await this.sources())
-    const level = this.globals?.quiet ? 'error' : flags['log-level']
-    const log = logEvents(app, level, flags['log-format'], (line) => process.stderr.write(`${line}\n`))
-    const say = flags['log-format'] === 'json' ? log : (text: string) => this.say(text)
-    const worker = app.worker({ ...workerOptions(flags), module })
-    const signals = this.stopOnSignals(worker, say)
+    logEvents(app, this.globals?.quiet ? 'error' : flags['log-level'], (line) => process.stderr.write(`${line}\n`))
+
+    const worker = app.worker({
+      sender: flags.sender,
+      ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
+      ...(flags.queues && { queues: flags.queues }),
+    })
+    const signals = this.stopOnSignals(worker)
     try {
       await worker.run()
     } finally {
@@ -85,24 +60,23 @@ export default class Worker extends LedgerCommand {
       await app.close()
       process.exit(EXIT_CODES[signals.cold])
     }
-    say('Stopped.')
+    this.say('Stopped.')
     return { version: 1, kind: 'worker', workerId: worker.workerId }
   }
 
-  /** TERM and INT: first warm, then cold; QUIT: cold at once. */
-  private stopOnSignals(worker: { stop(options?: { now: boolean }): void }, say: (text: string) => void) {
+  private stopOnSignals(worker: { stop(options?: { now: boolean }): void }) {
     let cold: keyof typeof EXIT_CODES | null = null
     let warm = false
     const onSignal = (signal: NodeJS.Signals) => {
-      if (warm || signal === 'SIGQUIT') cold = SIGNALS.find((known) => known === signal) ?? 'SIGTERM'
-      else say('Stopping: running tasks are being finished. Once more to end now.')
-      worker.stop({ now: cold !== null })
+      if (warm) cold = signal === 'SIGINT' ? 'SIGINT' : 'SIGTERM'
+      else this.say('Stopping: running tasks are being finished. Once more to end now.')
+      worker.stop({ now: warm })
       warm = true
     }
-    for (const signal of SIGNALS) process.on(signal, onSignal)
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
     return {
       off: () => {
-        for (const signal of SIGNALS) process.off(signal, onSignal)
+        for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
       },
       get cold() {
         return cold
@@ -110,13 +84,3 @@ export default class Worker extends LedgerCommand {
     }
   }
 }
-
-const workerOptions = (flags: Interfaces.InferredFlags<typeof Worker.flags>): WorkerOptions => ({
-  sender: flags.sender,
-  pool: flags.pool,
-  ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
-  ...(flags.queues && { queues: flags.queues }),
-  ...(flags['max-tasks-per-child'] !== undefined && { maxTasksPerChild: flags['max-tasks-per-child'] }),
-  ...(flags['max-memory-per-child'] !== undefined && { maxMemoryPerChild: flags['max-memory-per-child'] }),
-  ...(flags['shutdown-timeout'] !== undefined && { shutdownTimeout: flags['shutdown-timeout'] }),
-})

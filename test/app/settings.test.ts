@@ -34,22 +34,6 @@ const OTHER: { readonly [K in keyof Settings]: readonly [Settings[K], string] } 
   lease: [1.5, '1.5'],
   concurrency: [3, '3'],
   maxDeliveries: [2, '2'],
-  shutdownTimeout: [0, '0'],
-  maxRetries: [null, 'null'],
-  defaultRetryDelay: [1.5, '1.5'],
-  retryBackoff: [2, '2'],
-  retryBackoffMax: [9, '9'],
-  retryJitter: [false, 'false'],
-  acksLate: [true, 'true'],
-  acksOnFailureOrTimeout: [false, 'false'],
-  rejectOnWorkerLost: [true, 'true'],
-  onWorkerLost: ['fail', 'fail'],
-  softTimeLimit: [1, '1'],
-  timeLimit: [2, '2'],
-  trackStarted: [false, 'false'],
-  ignoreResult: [true, 'true'],
-  storeErrorsEvenIfIgnored: [true, 'true'],
-  rateLimit: ['10/m', '10/m'],
 }
 
 describe('a setting', () => {

@@ -25,7 +25,7 @@ const tables = async ({ database }: World): Promise<string[]> =>
 describe('a migration', () => {
   it('makes every table of the ledger', async () => {
     await using w = await openWorld()
-    assert.deepEqual(await tables(w), ['task_attempt', 'task_message', 'task_rate', 'task_result', 'task_worker'])
+    assert.deepEqual(await tables(w), ['task_attempt', 'task_message', 'task_result', 'task_worker'])
     assert.deepEqual(await migrationStatus(w.database), { applied: [NEWEST], pending: [], unknown: [] })
   })
 
@@ -57,7 +57,7 @@ describe('a migration', () => {
   it('is planned without being made', async () => {
     await using w = await openWorld()
     assert.deepEqual(await migrationPlan(w.database, 'zero'), [{ name: NEWEST, direction: 'down' }])
-    assert.equal((await tables(w)).length, 5)
+    assert.equal((await tables(w)).length, 4)
   })
 
   it('keeps the rows of a ledger that is there already', async () => {
@@ -113,7 +113,7 @@ describe('the schema of a database', () => {
     await assert.rejects(w.join(), refused)
     await assert.rejects(w.app.migrate(), refused)
     await assert.rejects(w.app.migrate('zero'), refused)
-    assert.equal((await tables(w)).length, 5)
+    assert.equal((await tables(w)).length, 4)
   })
 
   it('that holds no ledger is refused, and the error says how to make one', async () => {

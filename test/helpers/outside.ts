@@ -5,7 +5,6 @@ import { Redaction } from '../../src/lib/ledger/arguments.js'
 import { Publisher } from '../../src/lib/publish/publisher.js'
 import { Sender } from '../../src/lib/schedule/sender.js'
 import type { TaskDefinition } from '../../src/lib/task/definition.js'
-import { AsyncPool } from '../../src/lib/worker/pool/async-pool.js'
 import { Worker } from '../../src/lib/worker/worker.js'
 
 export const OUTSIDE_LEASE_MS = 300
@@ -45,15 +44,14 @@ export async function openOutside(
   const hooks = { beforePublish: [], afterPublish: [] }
   const publisher = new Publisher(database, broker, redaction, hooks, { trackPublish: true, scheduleEta: true }, Date.now, report)
   const settings = { batch: 10, leaseMs: OUTSIDE_LEASE_MS, resultExpires: null }
-  const own = { ...settings, queues: ['default'], concurrency: 2, maxDeliveries: 5, shutdownMs: 30_000 }
-  const pool = new AsyncPool({ forceJson: false, now: Date.now, random: Math.random })
+  const own = { ...settings, queues: ['default'], concurrency: 2, maxDeliveries: 5, forceJson: false }
   return {
     database,
     broker,
     publisher,
     errors,
     sender: new Sender(database, publisher, redaction, settings, report, Date.now),
-    worker: (tasks) => new Worker(database, broker, redaction, tasks, pool, own, () => {}, report, Date.now),
+    worker: (tasks) => new Worker(database, broker, redaction, tasks, own, () => {}, report, Date.now, Math.random),
     async [Symbol.asyncDispose]() {
       await database.close()
       await outside.close()

@@ -9,12 +9,9 @@ import { exportRows } from '../../src/lib/ledger/export.js'
 import * as filters from '../../src/lib/ledger/filter.js'
 import * as find from '../../src/lib/ledger/find.js'
 import * as fixJson from '../../src/lib/ledger/fix-json.js'
-import * as lost from '../../src/lib/ledger/lost.js'
 import * as moves from '../../src/lib/ledger/moves.js'
 import * as purge from '../../src/lib/ledger/purge.js'
-import * as rate from '../../src/lib/ledger/rate.js'
 import * as record from '../../src/lib/ledger/record.js'
-import type { TaskRow } from '../../src/lib/ledger/row.js'
 import * as stale from '../../src/lib/ledger/stale.js'
 import * as workers from '../../src/lib/ledger/workers.js'
 import { aBeginning, aMessage } from '../helpers/rows.js'
@@ -96,7 +93,7 @@ function isWholePass(detail: string, made: readonly string[]): boolean {
 
 type Call = (sql: Sql) => Promise<unknown>
 
-const OWNER: moves.Owner = { taskId: 'id-0000700', workerId: 'w4', deliveries: 1, retries: 0 }
+const OWNER: moves.Owner = { taskId: 'id-0000700', workerId: 'w4', deliveries: 1 }
 const END: moves.End = { at: DAWN, resultExpiresAt: DAWN }
 const ERROR = { type: 'Error', message: 'no', traceback: null }
 const STORED = { args: '[]', kwargs: '{}', options: '{}' }
@@ -116,8 +113,6 @@ const drain = async (rows: AsyncIterable<unknown>, pages: number): Promise<void>
 }
 
 /** Every query, as the program asks it: answered by an index, however many rows have ended. */
-const aLostRow = async (sql: Sql) => (await find.findTask(sql, 'id-0000900')) as TaskRow
-
 const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   recordAttempt: (sql) => attempts.recordAttempt(sql, 'id-0002800', 'retry', null, ERROR, DAWN),
   attemptsOf: (sql) => attempts.attemptsOf(sql, 'id-0002800'),
@@ -159,17 +154,11 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   quoteResult: (sql) => fixJson.quoteResult(sql, { id: 5000, taskId: 'id-0004999', text: '4' }),
 
-  moveToStarted: (sql) => moves.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, DAWN + 1, 3, null, true, DAWN),
+  moveToStarted: (sql) => moves.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, 0, DAWN + 1, 3, null, DAWN),
   moveToSuccess: (sql) => moves.moveToSuccess(sql, OWNER, '1', END),
   moveToFailure: (sql) => moves.moveToFailure(sql, OWNER, ERROR, END),
   failUnstarted: (sql) => moves.failUnstarted(sql, 'id-0000001', ERROR, END),
-  moveToRetry: (sql) =>
-    moves.moveToRetry(sql, OWNER, { retries: 1, eta: DAWN + 1, error: ERROR, stored: STORED, queue: 'default', priority: 0 }, DAWN),
-  moveToIgnored: (sql) => moves.moveToIgnored(sql, OWNER, END),
-  moveToRevoked: (sql) => moves.moveToRevoked(sql, OWNER, 'terminated', END),
-  revokeOpen: (sql) => moves.revokeOpen(sql, 'id-0000001', 'revoked', false, END),
-  updateOwned: (sql) => moves.updateOwned(sql, OWNER, 'PROGRESS', '{}', DAWN),
-  postpone: (sql) => moves.postpone(sql, 'id-0000001', 0, DAWN + 1, STORED, DAWN),
+  moveToRetry: (sql) => moves.moveToRetry(sql, OWNER, 1, DAWN + 1, ERROR, STORED, DAWN),
   revokeUnstarted: (sql) => moves.revokeUnstarted(sql, 'id-0000001', 'expired', END),
   revokeScheduled: (sql) => moves.revokeScheduled(sql, 'id-0001900', 'expired', END),
   moveToScheduledSent: (sql) => moves.moveToScheduledSent(sql, 'id-0002200', 'sent-2200', STORED, END),
@@ -206,12 +195,6 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
     (sql) => stale.findStaleScheduled(sql, STALE),
     (sql) => stale.findStaleScheduled(sql, { ...AN_HOUR, reasons: ['claimed'] }),
   ],
-
-  findRescuable: (sql) => lost.findRescuable(sql, DAWN, 10),
-  failLost: async (sql) => lost.failLost(sql, await aLostRow(sql), ERROR, END),
-  retryLost: async (sql) => lost.retryLost(sql, await aLostRow(sql), ERROR, DAWN),
-  findEnded: (sql) => lost.findEnded(sql, 'w1', ['id-0000001', 'id-0004000']),
-  takeTurn: (sql) => rate.takeTurn(sql, 'limited', 1000, DAWN),
 
   beat: (sql) => workers.beat(sql, { workerId: 'w', host: 'h', pid: 1, queues: [] }, DAWN, DAWN),
   removeWorker: (sql) => workers.removeWorker(sql, 'w'),

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { defineTask } from '../../src/lib/app/task.js'
 import { messageFor } from '../../src/lib/publish/request.js'
 import type { TaskContext, TaskDefinition } from '../../src/lib/task/definition.js'
-import { SETTABLE_DEFAULTS } from '../../src/lib/task/options.js'
 import type { Worker } from '../../src/lib/worker/worker.js'
 import { OUTSIDE_LEASE_MS, type Outside, OutsideBroker, openOutside } from '../helpers/outside.js'
 import { Processes } from '../helpers/processes.js'
@@ -32,8 +31,8 @@ class Notes implements AsyncDisposable {
       if (task.request.retries === 0) task.retry({ countdown: retryAfterSeconds })
     }
     const tasks = new Map<string, TaskDefinition>([
-      ['note', defineTask({ name: 'note', bind: true }, note, SETTABLE_DEFAULTS)],
-      ['once more', defineTask({ name: 'once more', bind: true }, onceMore, SETTABLE_DEFAULTS)],
+      ['note', defineTask({ name: 'note', bind: true }, note)],
+      ['once more', defineTask({ name: 'once more', bind: true }, onceMore)],
     ])
     this.worker = outside.worker(tasks)
     this.ended = this.worker.run()

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { hostname } from 'node:os'
 import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { MAX_JSON_BYTES } from '../../src/lib/task/json.js'
 import { until } from '../helpers/until.js'
@@ -307,7 +306,6 @@ describe('the arguments of a task', () => {
         parentId: null,
         rootId: result.id,
         retryOf: null,
-        hostname: hostname(),
       },
       [1, { k: 2 }],
     ])

@@ -1,20 +1,10 @@
-import { resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import type { Knex } from 'knex'
-import type { Delivery } from '../broker/broker.js'
 import { Database } from '../database/database.js'
 import { type MigrationStep, migrateTo } from '../database/migrate.js'
-import { messageFor, type PublishOptions } from '../publish/request.js'
-import { runningTask, type TaskContext, type TaskDefinition, type TaskUpdate } from '../task/definition.js'
-import { ConfigurationError, PlainError, UsageError } from '../task/errors.js'
-import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
-import { SETTABLE_DEFAULTS } from '../task/options.js'
-import type { Outcome } from '../task/outcome.js'
-import { AsyncPool } from '../worker/pool/async-pool.js'
-import type { Pool } from '../worker/pool/pool.js'
-import { ProcessPool } from '../worker/pool/process-pool.js'
-import { runTask } from '../worker/run-task.js'
-import { type KnownTasks, Worker } from '../worker/worker.js'
+import { messageFor, type PublishOptions, type TaskDefaults } from '../publish/request.js'
+import { runningTask, type TaskContext, type TaskDefinition } from '../task/definition.js'
+import { PlainError, UsageError } from '../task/errors.js'
+import { Worker } from '../worker/worker.js'
 import { Hooks, type HookTypes } from './hooks.js'
 import { openParts, type Parts } from './parts.js'
 import { AsyncResult } from './result.js'
@@ -29,26 +19,13 @@ export interface WorkerOptions {
   readonly concurrency?: number
   /** Whether this worker also sends what is due. Default: true. */
   readonly sender?: boolean
-  /** `async` (default): bodies run side by side in this process; `processes`: each in one of `concurrency` child processes. */
-  readonly pool?: 'async' | 'processes'
-  /** For `processes`: the module that exports this app, which each child imports. Default: the setting `app`. */
-  readonly module?: string
-  /** For `processes`: tasks after which a child is replaced. Default: never. */
-  readonly maxTasksPerChild?: number
-  /** For `processes`: KiB of memory at which a child is replaced once its task has ended. Default: never. */
-  readonly maxMemoryPerChild?: number
-  /** Seconds that running tasks may take to end once `stop` was called. Default: the app's. */
-  readonly shutdownTimeout?: number
 }
 
 export interface RunningWorker {
   readonly workerId: string
   /** Works until stopped; resolves when nothing is under way any more. */
   run(): Promise<void>
-  /**
-   * Takes nothing new and lets `run` resolve once what runs has ended, or the shutdown timeout has passed. Then, or at once
-   * with `now`, late-ack tasks go back to their queue and early-ack ones are settled by their `onWorkerLost`.
-   */
+  /** Takes nothing new and lets `run` resolve once what runs has ended. With `now`, gives late-ack work back and waits for nothing. */
   stop(options?: { readonly now?: boolean }): void
 }
 
@@ -56,18 +33,15 @@ export interface RunningWorker {
 export class App {
   /** What the commands do, as functions. */
   readonly tasks = new Tasks(() => this.parts())
-  private readonly declared = new Map<string, Declared>()
+  private readonly definitions = new Map<string, TaskDefinition>()
   private readonly hooks = new Hooks()
   private opened: Promise<Parts> | null = null
-  /** The settings that `execute` goes by, read for the first task: a child runs many. */
-  private executing: Promise<Settings> | null = null
   private readonly working = new Map<RunningWorker, Promise<void>>()
 
   constructor(
     private sources: SettingSources,
     private readonly mode: 'read' | 'write' = 'write',
     private readonly now: () => number = Date.now,
-    private readonly failpoint: Failpoint = NO_FAILPOINT,
   ) {}
 
   /** Flags of a command come before anything this app was created with. Only before first use. */
@@ -89,24 +63,25 @@ export class App {
   task<A extends unknown[], R>(options: TaskOptions & { readonly bind: true }, run: (task: TaskContext, ...args: A) => R): Task<A, R>
   task<A extends unknown[], R>(options: TaskOptions & { readonly bind?: false }, run: (...args: A) => R): Task<A, R>
   task<A extends unknown[], R>(nameOrOptions: string | TaskOptions, run: (...args: never[]) => R): Task<A, R> {
-    const options = typeof nameOrOptions === 'string' ? { name: nameOrOptions } : nameOrOptions
-    const { name, bind } = defineTask(options, run, SETTABLE_DEFAULTS) // what is wrong is said here, not in a worker
-    if (this.declared.has(name)) throw new UsageError(`a task named ${name} is registered already`)
-    this.declared.set(name, { options, run, definition: null })
+    const definition = defineTask(typeof nameOrOptions === 'string' ? { name: nameOrOptions } : nameOrOptions, run)
+    if (this.definitions.has(definition.name)) throw new UsageError(`a task named ${definition.name} is registered already`)
+    this.definitions.set(definition.name, definition)
     const body = run as (...args: unknown[]) => R
-    const call = (...args: A): R => (bind ? body(directContext(name, args), ...args) : body(...args))
-    const applyAsync = (args: readonly unknown[], how: ApplyOptions = {}) => this.publish<Awaited<R>>(name, args, how)
-    return Object.assign(call, { taskName: name, delay: (...args: A) => applyAsync(args), applyAsync }) as Task<A, R>
+    const call = (...args: A): R => (definition.bind ? body(directContext(definition, args), ...args) : body(...args))
+    const applyAsync = (args: readonly unknown[], options: ApplyOptions = {}) =>
+      this.publish<Awaited<R>>(definition.name, args, options, defaultsOf(definition))
+    return Object.assign(call, { taskName: definition.name, delay: (...args: A) => applyAsync(args), applyAsync }) as Task<A, R>
   }
 
   /** Publishes a task by its name, which may be registered in another program only. */
   sendTask(name: string, args: readonly unknown[] = [], options: ApplyOptions = {}): Promise<AsyncResult> {
-    return this.publish(name, args, options)
+    const definition = this.definitions.get(name)
+    return this.publish(name, args, options, definition ? defaultsOf(definition) : {})
   }
 
   /** The handle on a task that was published before, perhaps by another program. */
   result<R = unknown>(taskId: string): AsyncResult<R> {
-    return new AsyncResult<R>(taskId, () => this.parts())
+    return new AsyncResult<R>(taskId, () => this.database())
   }
 
   /** Adds a hook. A `beforePublish` that throws refuses the publish; what any other throws is told to the `error` hooks. */
@@ -120,7 +95,7 @@ export class App {
     const stopping = new AbortController()
     const run = async (): Promise<void> => {
       const parts = await this.parts()
-      worker = await this.buildWorker(parts, options)
+      worker = this.buildWorker(parts, options)
       if (stopping.signal.aborted) worker.stop()
       const sending = options.sender === false ? null : parts.sender.run(stopping.signal)
       try {
@@ -183,62 +158,17 @@ export class App {
     await parts?.database.close()
   }
 
-  /**
-   * Runs one task of this app here, for a child process of a pool: the settings of the app decide, and nothing but the
-   * returned outcome is written.
-   */
-  async execute(delivery: Delivery, update: (update: TaskUpdate) => Promise<void>, stop: AbortSignal): Promise<Outcome> {
-    this.executing ??= this.settings()
-    const settings = await this.executing
-    const definition = this.definition(delivery.message.task, settings)
-    if (!definition) throw new PlainError(`a process of the pool does not know the task ${delivery.message.task}`)
-    return runTask(definition, delivery, { forceJson: settings.forceJson, now: this.now, random: Math.random, update, stop })
-  }
-
-  private async buildWorker({ settings, database, broker, redaction }: Parts, options: WorkerOptions): Promise<Worker> {
-    const { lease, maxDeliveries, resultExpires } = settings
+  private buildWorker({ settings, database, broker, redaction }: Parts, options: WorkerOptions): Worker {
+    const { lease, maxDeliveries, forceJson, resultExpires } = settings
     const queues = options.queues ?? [settings.defaultQueue]
     const concurrency = options.concurrency ?? settings.concurrency
-    const shutdownMs = (options.shutdownTimeout ?? settings.shutdownTimeout) * 1000
-    const own = { queues, concurrency, leaseMs: lease * 1000, maxDeliveries, resultExpires, shutdownMs }
-    const definitions: KnownTasks = {
-      get: (name) => this.definition(name, settings) ?? undefined,
-      keys: () => this.declared.keys(),
-    }
-    const { emit, report } = this.hooks
-    const pool = options.pool === 'processes' ? this.processPool(settings, concurrency, options) : this.asyncPool(settings)
-    return new Worker(database, broker, redaction, definitions, pool, own, emit, report, this.now, this.failpoint)
-  }
-
-  private asyncPool({ forceJson }: Settings): Pool {
-    return new AsyncPool({ forceJson, now: this.now, random: Math.random })
-  }
-
-  private processPool(settings: Settings, processes: number, options: WorkerOptions): Pool {
-    const module = options.module ?? settings.app
-    if (!module)
-      throw new ConfigurationError('a pool of processes needs the module that exports the app', {
-        hint: 'give the option module, or the setting app',
-      })
-    const { maxTasksPerChild = null, maxMemoryPerChild = null } = options
-    const { load: _, env: __, ...sources } = this.sources
-    return new ProcessPool(
-      { processes, module: moduleUrl(module, this.sources.cwd), sources, maxTasksPerChild, maxMemoryPerChild },
-      this.hooks.report,
-    )
-  }
-
-  /** The task with every choice made; null when this app has none of the name. */
-  private definition(name: string, settings: Settings): TaskDefinition | null {
-    const declared = this.declared.get(name)
-    if (!declared) return null
-    declared.definition ??= defineTask(declared.options, declared.run, settings)
-    return declared.definition
+    const own = { queues, concurrency, leaseMs: lease * 1000, maxDeliveries, forceJson, resultExpires }
+    return new Worker(database, broker, redaction, this.definitions, own, this.hooks.emit, this.hooks.report, this.now, Math.random)
   }
 
   private parts(): Promise<Parts> {
     if (!this.opened) {
-      this.opened = openParts(this.sources, this.mode, this.hooks, this.hooks.report, this.now, this.failpoint)
+      this.opened = openParts(this.sources, this.mode, this.hooks, this.hooks.report, this.now)
       this.opened.catch(() => {
         this.opened = null // the next use tries again
       })
@@ -246,26 +176,18 @@ export class App {
     return this.opened
   }
 
-  private async publish<R>(name: string, args: readonly unknown[], { trx, ...options }: ApplyOptions): Promise<AsyncResult<R>> {
+  private async publish<R>(
+    name: string,
+    args: readonly unknown[],
+    { trx, ...options }: ApplyOptions,
+    defaults: TaskDefaults,
+  ): Promise<AsyncResult<R>> {
     const { publisher, settings } = await this.parts()
-    const definition = this.definition(name, settings)
-    const defaults = definition ? defaultsOf(definition) : {}
     const message = messageFor(name, args, options satisfies PublishOptions, defaults, settings, runningTask.getStore() ?? null, this.now())
     await publisher.publish(message, trx ? { trx } : {})
-    return new AsyncResult<R>(message.id, () => this.parts(), message.options.ignoreResult)
+    return new AsyncResult<R>(message.id, () => this.database(), message.options.ignoreResult)
   }
 }
-
-/** A task as it was declared, and as this app's settings complete it. */
-interface Declared {
-  readonly options: TaskOptions
-  readonly run: (...args: never[]) => unknown
-  definition: TaskDefinition | null
-}
-
-/** What a child process can import: a URL, or a path from the working directory. */
-const moduleUrl = (module: string, cwd = process.cwd()): string =>
-  /^[a-z]{2,}:/i.test(module) ? module : pathToFileURL(resolve(cwd, module)).href
 
 /**
  * An app on one ledger. It opens the database when it is first used, and reads the environment and

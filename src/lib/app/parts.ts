@@ -5,7 +5,6 @@ import { checkSchema, migrateTo } from '../database/migrate.js'
 import { Redaction } from '../ledger/arguments.js'
 import { Publisher, type PublishHooks } from '../publish/publisher.js'
 import { Sender } from '../schedule/sender.js'
-import type { Failpoint } from '../task/failpoint.js'
 import { readSettings, type SettingSources, type Settings } from './settings.js'
 
 /** The parts of an app, chosen by its settings and joined. */
@@ -17,7 +16,6 @@ export interface Parts {
   readonly publisher: Publisher
   readonly sender: Sender
   readonly now: () => number
-  readonly failpoint: Failpoint
 }
 
 /** Rows a sender claims in one commit. */
@@ -30,7 +28,6 @@ export async function openParts(
   hooks: PublishHooks,
   report: (error: unknown) => void,
   now: () => number,
-  failpoint: Failpoint,
 ): Promise<Parts> {
   const settings = await readSettings(sources)
   const redaction = new Redaction(settings.redact)
@@ -44,8 +41,8 @@ export async function openParts(
     throw error
   }
   const broker = new SqlBroker(database, now)
-  const publisher = new Publisher(database, broker, redaction, hooks, settings, now, report, failpoint)
+  const publisher = new Publisher(database, broker, redaction, hooks, settings, now, report)
   const senderSettings = { batch: SEND_BATCH, leaseMs: settings.lease * 1000, resultExpires: settings.resultExpires }
-  const sender = new Sender(database, publisher, redaction, senderSettings, report, now, failpoint)
-  return { settings, database, broker, redaction, publisher, sender, now, failpoint }
+  const sender = new Sender(database, publisher, redaction, senderSettings, report, now)
+  return { settings, database, broker, redaction, publisher, sender, now }
 }

@@ -4,8 +4,6 @@ import { findTask, statusOf } from '../ledger/find.js'
 import { forget } from '../ledger/purge.js'
 import type { TaskRow } from '../ledger/row.js'
 import { PlainError } from '../task/errors.js'
-import type { Parts } from './parts.js'
-import { type Revoked, revoke } from './revoke.js'
 
 /** The task did not end within the time the caller gave; it goes on. */
 export class TimeoutError extends Error {
@@ -40,7 +38,7 @@ const POLL_MS = 20
 export class AsyncResult<R = unknown> {
   constructor(
     readonly id: string,
-    private readonly parts: () => Promise<Parts>,
+    private readonly database: () => Promise<Database>,
     private readonly ignored = false,
   ) {}
 
@@ -99,18 +97,6 @@ export class AsyncResult<R = unknown> {
     const database = await this.database()
     if (await database.write((sql) => forget(sql, this.id))) return
     if (await this.exists()) throw new PlainError(`task ${this.id} has not ended; its record cannot be forgotten yet`)
-  }
-
-  /**
-   * Has the task never start, or, with `terminate`, stopped when it runs. A row change: it holds for workers that are
-   * down, too. A task that has ended is left alone; the answer says so.
-   */
-  async revoke({ terminate = false }: { readonly terminate?: boolean } = {}): Promise<Revoked> {
-    return revoke(await this.parts(), await this.sentId(), terminate)
-  }
-
-  private async database(): Promise<Database> {
-    return (await this.parts()).database
   }
 
   /** The id of the task sent in place of a scheduled one; its own for any other. */

@@ -2,7 +2,6 @@ import { dirname, resolve } from 'node:path'
 import { lilconfig } from 'lilconfig'
 import * as v from 'valibot'
 import { ConfigurationError } from '../task/errors.js'
-import { ON_WORKER_LOST, SETTABLE_DEFAULTS, type SettableOptions } from '../task/options.js'
 
 const seconds = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(least))
 const count = v.pipe(v.number(), v.integer(), v.minValue(1))
@@ -23,22 +22,6 @@ const TYPES = v.strictObject({
   lease: v.optional(seconds(0.1)),
   concurrency: v.optional(count),
   maxDeliveries: v.optional(count),
-  shutdownTimeout: v.optional(seconds(0)),
-  maxRetries: v.optional(v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0)))),
-  defaultRetryDelay: v.optional(seconds(0)),
-  retryBackoff: v.optional(v.union([v.boolean(), seconds(0)])),
-  retryBackoffMax: v.optional(seconds(0)),
-  retryJitter: v.optional(v.boolean()),
-  acksLate: v.optional(v.boolean()),
-  acksOnFailureOrTimeout: v.optional(v.boolean()),
-  rejectOnWorkerLost: v.optional(v.boolean()),
-  onWorkerLost: v.optional(v.picklist(ON_WORKER_LOST)),
-  softTimeLimit: v.optional(v.nullable(seconds(0.001))),
-  timeLimit: v.optional(v.nullable(seconds(0.001))),
-  trackStarted: v.optional(v.boolean()),
-  ignoreResult: v.optional(v.boolean()),
-  storeErrorsEvenIfIgnored: v.optional(v.boolean()),
-  rateLimit: v.optional(v.nullable(name)),
 })
 
 const SCHEMA = v.pipe(
@@ -62,26 +45,10 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
   lease: 'a number of seconds, at least 0.1',
   concurrency: 'a whole number, at least 1',
   maxDeliveries: 'a whole number, at least 1',
-  shutdownTimeout: 'a number of seconds, 0 or more',
-  maxRetries: 'a whole number, 0 or more, or null for no limit',
-  defaultRetryDelay: 'a number of seconds, 0 or more',
-  retryBackoff: 'true, false or a number, 0 or more',
-  retryBackoffMax: 'a number of seconds, 0 or more',
-  retryJitter: 'true or false',
-  acksLate: 'true or false',
-  acksOnFailureOrTimeout: 'true or false',
-  rejectOnWorkerLost: 'true or false',
-  onWorkerLost: 'report, fail or retry',
-  softTimeLimit: 'a number of seconds above 0, or null for no limit',
-  timeLimit: 'a number of seconds above 0, or null for no limit',
-  trackStarted: 'true or false',
-  ignoreResult: 'true or false',
-  storeErrorsEvenIfIgnored: 'true or false',
-  rateLimit: 'a rate such as 10/m, or null for none',
 }
 
 /** What may be set: in `createApp`, in `taskledger.config.{js,mjs,json}`, or as `TASKLEDGER_…` in the environment. */
-export interface Settings extends SettableOptions {
+export interface Settings {
   /** Default: `sqlite:taskledger.db`, relative to the working directory. */
   readonly database: string
   /** `sql:` (default): messages live in the ledger's own database. */
@@ -108,8 +75,6 @@ export interface Settings extends SettableOptions {
   readonly concurrency: number
   /** How often a message is delivered before its task fails as one that kills its workers. Default: 5. */
   readonly maxDeliveries: number
-  /** Seconds that running tasks may take to end once a worker is told to stop. Default: 30. */
-  readonly shutdownTimeout: number
 }
 
 export const DEFAULTS: Settings = {
@@ -126,8 +91,6 @@ export const DEFAULTS: Settings = {
   lease: 30,
   concurrency: 10,
   maxDeliveries: 5,
-  shutdownTimeout: 30,
-  ...SETTABLE_DEFAULTS,
 }
 
 export const SETTING_NAMES = Object.keys(DEFAULTS) as readonly (keyof Settings)[]
@@ -164,7 +127,7 @@ export const variableOf = (setting: string): string => `TASKLEDGER_${setting.rep
 
 /** A variable's text as the setting's type: text stays text where text is expected, anything else is read as JSON. */
 function readVariable(setting: keyof Settings, text: string): unknown {
-  const expectsText = typeof DEFAULTS[setting] === 'string' || setting === 'app' || setting === 'rateLimit'
+  const expectsText = typeof DEFAULTS[setting] === 'string' || setting === 'app'
   if (expectsText) return text
   try {
     return JSON.parse(text)

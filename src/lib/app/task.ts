@@ -1,23 +1,21 @@
-import { hostname } from 'node:os'
 import type { Knex } from 'knex'
 import { checkOptions, type PublishOptions, type TaskDefaults } from '../publish/request.js'
 import type { TaskContext, TaskDefinition, TaskRequest } from '../task/definition.js'
-import { Retry } from '../task/ending.js'
 import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
 import type { Json } from '../task/json.js'
-import { DEFAULT_EXECUTION, type ExecutionOptions, ON_WORKER_LOST, type SettableOptions } from '../task/options.js'
-import { rateIntervalMs } from '../task/rate-limit.js'
-import type { RetryOptions } from '../task/retry-policy.js'
+import { DEFAULT_RETRY_POLICY, Retry, type RetryOptions, type RetryPolicy } from '../task/retry-policy.js'
 import type { AsyncResult } from './result.js'
 
-/** How a task is declared. What it does not say, the app's settings say for every task. */
-export interface TaskOptions extends Partial<ExecutionOptions> {
+/** How a task is declared. Names, units and defaults are Celery's; durations are seconds. */
+export interface TaskOptions extends Partial<RetryPolicy> {
   readonly name: string
   /** The function takes a TaskContext before its arguments. Default: false. */
   readonly bind?: boolean
   /** Names of the positional parameters, so that kwargs can be given by name. */
   readonly params?: readonly string[]
+  /** Ack after the run: a worker's death repeats the task instead of losing it. Default: false. */
+  readonly acksLate?: boolean
   readonly ignoreResult?: boolean
   /** Seconds the result is kept; null: for ever. Default: the app's. */
   readonly resultExpires?: number | null
@@ -46,71 +44,68 @@ export interface Task<A extends unknown[], R> {
   ): Promise<AsyncResult<Awaited<R>>>
 }
 
-const EXECUTION_NAMES = Object.keys(DEFAULT_EXECUTION) as readonly (keyof ExecutionOptions)[]
-const OTHER_NAMES = ['name', 'bind', 'params', 'ignoreResult', 'resultExpires', 'queue', 'priority', 'expires'] as const
-const OPTION_NAMES: readonly string[] = [...OTHER_NAMES, ...EXECUTION_NAMES]
+const OPTION_NAMES: readonly (keyof TaskOptions)[] = [
+  'name',
+  'bind',
+  'params',
+  'acksLate',
+  'ignoreResult',
+  'resultExpires',
+  'queue',
+  'priority',
+  'expires',
+  'maxRetries',
+  'defaultRetryDelay',
+  'autoretryFor',
+  'dontAutoretryFor',
+  'retryBackoff',
+  'retryBackoffMax',
+  'retryJitter',
+  'throws',
+]
 
-/**
- * A task with every choice made: its own, then the app's.
- *
- * @throws {UsageError} for an option that does not exist, or a value that cannot be one
- */
-export function defineTask(options: TaskOptions, run: (...args: never[]) => unknown, settings: SettableOptions): TaskDefinition {
-  const { name, bind = false, params = null, queue, priority, expires, ignoreResult, resultExpires } = options
-  const stray = Object.keys(options).find((given) => !OPTION_NAMES.includes(given))
-  if (stray) throw new UsageError(`task ${name}: there is no option named ${stray}; the options are ${OPTION_NAMES.join(', ')}`)
-  if (typeof name !== 'string' || name === '' || name.length > 255) {
-    throw new UsageError(`a task needs a name of 1 to 255 characters, got: ${name}`)
+/** @throws {UsageError} for an option that does not exist or a value that cannot be one */
+export function defineTask(options: TaskOptions, run: (...args: never[]) => unknown): TaskDefinition {
+  const stray = Object.keys(options).find((name) => !OPTION_NAMES.some((known) => known === name))
+  if (stray) throw new UsageError(`task ${options.name}: there is no option named ${stray}; the options are ${OPTION_NAMES.join(', ')}`)
+  if (typeof options.name !== 'string' || options.name === '' || options.name.length > 255) {
+    throw new UsageError(`a task needs a name of 1 to 255 characters, got: ${options.name}`)
   }
-  const execution: ExecutionOptions = { ...DEFAULT_EXECUTION, ...executionOf(settings), ...executionOf(options) }
-  checkExecution(name, execution)
+  const policy: RetryPolicy = { ...DEFAULT_RETRY_POLICY, ...definedOnly(options) }
+  const { maxRetries, defaultRetryDelay, retryBackoffMax } = policy
+  if (maxRetries !== null && !(Number.isInteger(maxRetries) && maxRetries >= 0)) {
+    throw new UsageError(`task ${options.name}: maxRetries: expected a whole number, 0 or more, or null for no limit, got: ${maxRetries}`)
+  }
+  for (const [name, seconds] of Object.entries({ defaultRetryDelay, retryBackoffMax })) {
+    if (!(Number.isFinite(seconds) && seconds >= 0))
+      throw new UsageError(`task ${options.name}: ${name}: expected seconds, 0 or more, got: ${seconds}`)
+  }
   const definition: TaskDefinition = {
-    name,
+    name: options.name,
     run,
-    bind,
-    params,
-    options: { ...execution, queue, priority, expires, ignoreResult: ignoreResult ?? settings.ignoreResult, resultExpires },
+    bind: options.bind ?? false,
+    params: options.params ?? null,
+    policy,
+    acksLate: options.acksLate ?? false,
+    ignoreResult: options.ignoreResult,
+    resultExpires: options.resultExpires,
+    queue: options.queue,
+    priority: options.priority,
+    expires: options.expires,
   }
-  const { acksLate: _, limits: __, ...publishing } = defaultsOf(definition)
+  const { acksLate: _, ...publishing } = defaultsOf(definition)
   checkOptions(publishing)
   return definition
 }
 
-const executionOf = (given: object): Partial<ExecutionOptions> =>
-  Object.fromEntries(
-    Object.entries(given).filter(([name, value]) => EXECUTION_NAMES.some((known) => known === name) && value !== undefined),
-  )
-
-function checkExecution(task: string, options: ExecutionOptions): void {
-  const check = (option: keyof ExecutionOptions, holds: boolean, expected: string) => {
-    if (!holds) throw new UsageError(`task ${task}: ${option}: expected ${expected}, got: ${options[option]}`)
-  }
-  const { maxRetries, softTimeLimit, timeLimit } = options
-  check(
-    'maxRetries',
-    maxRetries === null || (Number.isInteger(maxRetries) && maxRetries >= 0),
-    'a whole number, 0 or more, or null for no limit',
-  )
-  for (const name of ['defaultRetryDelay', 'retryBackoffMax'] as const) {
-    check(name, Number.isFinite(options[name]) && options[name] >= 0, 'seconds, 0 or more')
-  }
-  for (const name of ['softTimeLimit', 'timeLimit'] as const) {
-    const limit = options[name]
-    check(name, limit === null || (Number.isFinite(limit) && limit > 0), 'seconds above 0, or null for no limit')
-  }
-  check(
-    'softTimeLimit',
-    softTimeLimit === null || timeLimit === null || softTimeLimit <= timeLimit,
-    `at most the time limit of ${timeLimit} s`,
-  )
-  check('retryBackoff', typeof options.retryBackoff === 'boolean' || options.retryBackoff >= 0, 'true, false or a number, 0 or more')
-  check('onWorkerLost', ON_WORKER_LOST.includes(options.onWorkerLost), ON_WORKER_LOST.join(', '))
-  if (options.rateLimit !== null) rateIntervalMs(options.rateLimit)
+function definedOnly(options: TaskOptions): Partial<RetryPolicy> {
+  const names = Object.keys(DEFAULT_RETRY_POLICY)
+  return Object.fromEntries(Object.entries(options).filter(([name, value]) => names.includes(name) && value !== undefined))
 }
 
 /** What a publish of this task starts from. */
-export function defaultsOf({ options }: TaskDefinition): TaskDefaults {
-  const { queue, priority, expires, ignoreResult, resultExpires, acksLate, softTimeLimit, timeLimit } = options
+export function defaultsOf(definition: TaskDefinition): TaskDefaults {
+  const { queue, priority, expires, ignoreResult, resultExpires, acksLate } = definition
   return {
     ...(queue !== undefined ? { queue } : {}),
     ...(priority !== undefined ? { priority } : {}),
@@ -118,16 +113,15 @@ export function defaultsOf({ options }: TaskDefinition): TaskDefaults {
     ...(ignoreResult !== undefined ? { ignoreResult } : {}),
     ...(resultExpires !== undefined ? { resultExpires } : {}),
     acksLate,
-    limits: { softTimeLimit, timeLimit },
   }
 }
 
 /** The context of a task that is called directly. There is nobody to retry it: the caller gets the error. */
-export function directContext(task: string, args: readonly unknown[]): TaskContext {
+export function directContext(definition: TaskDefinition, args: readonly unknown[]): TaskContext {
   const id = newTaskId()
   const request: TaskRequest = {
     id,
-    task,
+    task: definition.name,
     args: args as readonly Json[],
     kwargs: {},
     retries: 0,
@@ -139,12 +133,9 @@ export function directContext(task: string, args: readonly unknown[]): TaskConte
     parentId: null,
     rootId: id,
     retryOf: null,
-    hostname: hostname(),
   }
   return {
     request,
-    signal: new AbortController().signal,
-    update: async () => {}, // there is no row to write to
     retry: ({ error }: RetryOptions = {}) => {
       throw error ?? new Retry(Date.now(), undefined)
     },

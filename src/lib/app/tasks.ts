@@ -11,7 +11,6 @@ import { findStale, findStaleScheduled, type StaleReason, type StaleRow } from '
 import { type ResendTerms, type Resent, resend } from '../publish/resend.js'
 import type { Sent } from '../schedule/sender.js'
 import type { Parts } from './parts.js'
-import { type Revoked, revoke } from './revoke.js'
 
 /** Which rows of a stale list. */
 export interface StaleQuery {
@@ -123,22 +122,6 @@ export class Tasks {
     return done
   }
 
-  /** Has tasks never start, or, with `terminate`, stopped when they run. What has ended is left alone. */
-  async revoke(
-    taskIds: readonly string[],
-    { terminate = false }: { readonly terminate?: boolean } = {},
-    each: (revoked: Revoked) => void = () => {},
-  ): Promise<Revoked[]> {
-    const parts = await this.open()
-    const done: Revoked[] = []
-    for (const taskId of taskIds) {
-      const revoked = await revoke(parts, taskId, terminate)
-      done.push(revoked)
-      each(revoked)
-    }
-    return done
-  }
-
   /** One pass over what is due: scheduled tasks, retries, and tasks no broker took. */
   async sendScheduled(limit?: number, each?: (sent: Sent) => void): Promise<Sent[]> {
     return (await this.open()).sender.sendDue(limit, true, each)
@@ -156,12 +139,10 @@ export class Tasks {
 
   /** Deletes finished rows in small commits, so that nobody waits long for the database. Returns how many. */
   async purge(bound: PurgeBound, { each, signal }: PurgeTerms = {}): Promise<number> {
-    const { database, failpoint } = await this.open()
+    const { database } = await this.open()
     let deleted = 0
     for (;;) {
-      await failpoint('purge:before')
       const batch = signal?.aborted ? 0 : await database.write((sql) => purgeBatch(sql, bound, PURGE_BATCH))
-      await failpoint('purge:committed')
       if (batch === 0) return deleted
       deleted += batch
       each?.(deleted)

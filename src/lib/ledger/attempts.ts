@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.js'
 import type { ErrorRecord } from '../task/outcome.js'
 
 /** Why a line of history was written: what became of an execution, or of a try to send. */
-export type AttemptKind = 'retry' | 'failure' | 'rejected' | 'lost' | 'late-result' | 'send-failed'
+export type AttemptKind = 'retry' | 'failure' | 'late-result' | 'send-failed'
 
 export interface Attempt {
   readonly seq: number

@@ -6,7 +6,6 @@ import { type Sql, sqlOfTransaction } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { markPublished, recordTask } from '../ledger/record.js'
 import { PlainError, UsageError } from '../task/errors.js'
-import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import type { TaskMessage } from '../task/message.js'
 
 /** Sees every message before it is recorded or sent. Throwing refuses the publish. */
@@ -47,7 +46,6 @@ export class Publisher {
     private readonly tracking: { readonly trackPublish: boolean; readonly scheduleEta: boolean },
     private readonly now: () => number,
     private readonly report: (error: unknown) => void,
-    private readonly failpoint: Failpoint = NO_FAILPOINT,
   ) {}
 
   /** Whether a row and its message are one commit. */
@@ -77,17 +75,14 @@ export class Publisher {
   async publishRecorded(message: TaskMessage): Promise<void> {
     const { within } = this.broker
     const stored = this.redaction.stored(message, true)
-    await this.failpoint('send:before')
     if (within) {
       await this.database.write(async (sql) => {
         if (await markPublished(sql, message, stored, this.now())) await within(sql).publish([message])
       })
     } else {
       await this.broker.publish([message])
-      await this.failpoint('send:handed')
       await this.database.write((sql) => markPublished(sql, message, stored, this.now()))
     }
-    await this.failpoint('send:marked')
   }
 
   /** Row and, where the broker lives in the same database, message, as part of a commit that does more. */
@@ -122,11 +117,9 @@ export class Publisher {
       if (refused) throw new RefusedError(refused)
       return this.recordWithin(sql, message)
     }
-    await this.failpoint('publish:before')
     const done = await (trx ? record(await this.ownTransaction(trx)) : this.database.write(record)).catch((error) => {
       throw isTaken(error, 'task_result.task_id') ? new TaskIdTakenError(message.id) : error
     })
-    await this.failpoint('publish:recorded')
     if (done === 'published') return
     if (trx)
       void trx.executionPromise

@@ -22,10 +22,6 @@ export interface PublishOptions {
   readonly ignoreResult?: boolean
   /** Seconds the result is kept after the end; null: for ever. Default: the task's, then the app's. */
   readonly resultExpires?: number | null
-  /** Seconds after which `task.signal` is aborted. Default: the task's. */
-  readonly softTimeLimit?: number
-  /** Seconds after which the task is stopped. Default: the task's. */
-  readonly timeLimit?: number
   /** Default: a new UUIDv7. A second publish under one id is refused. */
   readonly taskId?: string
 }
@@ -33,8 +29,6 @@ export interface PublishOptions {
 /** What is known of a task where it is published: its own defaults for the options above, and its ack mode. */
 export interface TaskDefaults extends Pick<PublishOptions, 'queue' | 'priority' | 'expires' | 'ignoreResult' | 'resultExpires'> {
   readonly acksLate?: boolean
-  /** The task's own limits, in seconds; a call's must go with them. */
-  readonly limits?: { readonly softTimeLimit: number | null; readonly timeLimit: number | null }
 }
 
 /** The task whose body is publishing. */
@@ -44,7 +38,6 @@ export interface ParentTask {
 }
 
 const isSeconds = (value: unknown): value is number => typeof value === 'number' && value >= 0 && value * 1000 <= LONGEST_DURATION_MS
-const isLimit = (value: unknown): boolean => isSeconds(value) && value > 0
 const isDate = (value: unknown): value is Date => value instanceof Date && !Number.isNaN(value.getTime())
 const isName = (value: unknown): boolean => typeof value === 'string' && value.length >= 1 && value.length <= 255
 
@@ -65,8 +58,6 @@ const CHECKS: Readonly<Record<keyof PublishOptions, Check>> = {
   countdown: ['seconds, 0 or more', isSeconds],
   ignoreResult: ['true or false', (value) => typeof value === 'boolean'],
   resultExpires: ['seconds or null', (value) => value === null || isSeconds(value)],
-  softTimeLimit: ['seconds above 0', isLimit],
-  timeLimit: ['seconds above 0', isLimit],
   taskId: ['a text of 1 to 255 characters', isName],
 }
 
@@ -119,7 +110,6 @@ export function messageFor(
   check('task', task, ['a name of 1 to 255 characters', isName])
   check('args', args, ['an array', Array.isArray])
   checkOptions(options)
-  checkLimits(options, defaults)
   encodeJson(args, 'args')
   if (options.kwargs) encodeJson(options.kwargs, 'kwargs')
   if (options.headers) encodeJson(options.headers, 'headers')
@@ -150,15 +140,6 @@ export function messageFor(
   }
 }
 
-/** Celery refuses a soft limit above the hard one at the call. */
-function checkLimits(options: PublishOptions, { limits }: TaskDefaults): void {
-  const soft = options.softTimeLimit ?? limits?.softTimeLimit ?? null
-  const hard = options.timeLimit ?? limits?.timeLimit ?? null
-  if (soft !== null && hard !== null && soft > hard) {
-    throw new UsageError(`softTimeLimit: expected at most the time limit of ${hard} s, got: ${soft}`)
-  }
-}
-
 function messageOptions(options: PublishOptions, defaults: TaskDefaults): MessageOptions {
   const ignoreResult = options.ignoreResult ?? defaults.ignoreResult
   const resultExpires = options.resultExpires === undefined ? defaults.resultExpires : options.resultExpires
@@ -166,8 +147,6 @@ function messageOptions(options: PublishOptions, defaults: TaskDefaults): Messag
     ...(options.headers ? { headers: options.headers } : {}),
     ...(ignoreResult ? { ignoreResult } : {}),
     ...(resultExpires !== undefined ? { resultExpires } : {}),
-    ...(options.softTimeLimit !== undefined ? { softTimeLimit: options.softTimeLimit } : {}),
-    ...(options.timeLimit !== undefined ? { timeLimit: options.timeLimit } : {}),
     ...(defaults.acksLate ? { acksLate: true } : {}),
   }
 }

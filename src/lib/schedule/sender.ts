@@ -7,7 +7,6 @@ import { claimDue, findDueRetries, findUnpublished, nextEta, noteSendFailure, re
 import { moveToScheduledSent, revokeScheduled } from '../ledger/moves.js'
 import { messageOf, type TaskRow, UnsendableRowError } from '../ledger/row.js'
 import type { Publisher } from '../publish/publisher.js'
-import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { newTaskId } from '../task/id.js'
 import type { TaskMessage } from '../task/message.js'
 import { errorRecord } from '../task/outcome.js'
@@ -53,7 +52,6 @@ export class Sender {
     private readonly settings: SenderSettings,
     private readonly report: (error: unknown) => void,
     private readonly now: () => number,
-    private readonly failpoint: Failpoint = NO_FAILPOINT,
   ) {}
 
   /**
@@ -109,25 +107,20 @@ export class Sender {
   private scheduledStep(retryBefore: number) {
     return async (limit: number): Promise<Sent[]> => {
       const ids = Array.from({ length: limit }, () => newTaskId(this.now()))
-      await this.failpoint('sender:before')
       if (!this.publisher.joins) return this.sendClaimed(await this.database.write((sql) => claimDue(sql, ids, this.now(), retryBefore)))
       // claim, send and mark are one commit: no crash leaves a claim behind
-      const all = await this.database.write(async (sql) => {
+      return this.database.write(async (sql) => {
         const sent: Sent[] = []
         for (const row of await claimDue(sql, ids, this.now(), retryBefore)) sent.push(...(await this.sendRow(sql, row)))
         return sent
       })
-      await this.failpoint('sender:recorded')
-      return all
     }
   }
 
   private async sendClaimed(rows: readonly TaskRow[]): Promise<Sent[]> {
     const sent: Sent[] = []
-    if (rows.length > 0) await this.failpoint('sender:claimed')
     for (const row of rows) {
       const [one] = await this.database.write((sql) => this.sendRow(sql, row))
-      await this.failpoint('sender:recorded')
       if (!one) continue
       sent.push(one)
       if (one.outcome === 'sent' && !this.publisher.joins) {

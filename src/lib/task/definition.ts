@@ -1,7 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Json, JsonObject } from './json.js'
-import type { ExecutionOptions, PublishDefaults } from './options.js'
-import type { RetryOptions } from './retry-policy.js'
+import type { RetryOptions, RetryPolicy } from './retry-policy.js'
 
 /** What a running task may know of itself. */
 export interface TaskRequest {
@@ -20,29 +19,11 @@ export interface TaskRequest {
   readonly parentId: string | null
   readonly rootId: string
   readonly retryOf: string | null
-  /** The machine that runs it. */
-  readonly hostname: string
-}
-
-/** What a running task says of itself while it runs. */
-export interface TaskUpdate {
-  /** A status of the task's own, such as `PROGRESS`; it counts as started and open. */
-  readonly state?: string
-  /** Anything JSON; it replaces what was said before. */
-  readonly meta?: Json
 }
 
 /** The first parameter of a task declared with `bind: true`. */
 export interface TaskContext {
   readonly request: TaskRequest
-  /** Aborted when the task's soft time limit has passed or it is revoked with `terminate`; its reason is the error to end with. */
-  readonly signal: AbortSignal
-  /**
-   * Writes progress, or a status of the task's own, to the task's row.
-   *
-   * @throws {UsageError} for one of the ledger's own statuses, or a meta that is not JSON
-   */
-  update(update: TaskUpdate): Promise<void>
   /**
    * Ends this execution and has the task run again under the same id. It throws; `throw task.retry(…)` says so to
    * the reader and to the compiler.
@@ -60,7 +41,14 @@ export interface TaskDefinition {
   readonly bind: boolean
   /** Names of the positional parameters, so that kwargs can be given by name. */
   readonly params: readonly string[] | null
-  readonly options: ExecutionOptions & PublishDefaults
+  readonly policy: RetryPolicy
+  /** Ack after the run, so that a worker's death repeats the task instead of losing it. */
+  readonly acksLate: boolean
+  readonly ignoreResult: boolean | undefined
+  readonly resultExpires: number | null | undefined
+  readonly queue: string | undefined
+  readonly priority: number | undefined
+  readonly expires: number | undefined
 }
 
 /** The task whose body is running in this asynchronous context. What it publishes is its child. */

@@ -1,5 +1,4 @@
 import type { Json, JsonObject } from './json.js'
-import type { OnWorkerLost } from './options.js'
 
 /** What a faithful re-send needs beyond the columns every query knows. */
 export interface MessageOptions {
@@ -8,12 +7,6 @@ export interface MessageOptions {
   /** Seconds the result is kept after the task ended; null: for ever. */
   readonly resultExpires?: number | null
   readonly acksLate?: boolean
-  readonly onWorkerLost?: Exclude<OnWorkerLost, 'report'>
-  /** Seconds; they win over the task's own. */
-  readonly softTimeLimit?: number
-  readonly timeLimit?: number
-  /** The turn that a rate-limited task was given: it starts without asking again. */
-  readonly turn?: number
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from './json.js'
+import type { Json } from './json.js'
 
 /** An error as the ledger keeps it. */
 export interface ErrorRecord {
@@ -9,27 +9,12 @@ export interface ErrorRecord {
   readonly traceback: string | null
 }
 
-/** What a retry changes of the message it sends again. */
-export interface RetryChanges {
-  readonly args?: readonly Json[]
-  readonly kwargs?: JsonObject
-  readonly queue?: string
-  readonly priority?: number
-}
-
 /** The ways one execution can end. */
 export type Outcome =
   /** `text` is the result's JSON; null for a null result. */
   | { readonly kind: 'succeeded'; readonly result: Json; readonly text: string | null }
-  | { readonly kind: 'retrying'; readonly eta: number; readonly error: ErrorRecord | null; readonly changes: RetryChanges }
+  | { readonly kind: 'retrying'; readonly eta: number; readonly error: ErrorRecord | null }
   | { readonly kind: 'failed'; readonly error: ErrorRecord; readonly expected: boolean }
-  | { readonly kind: 'ignored' }
-  | { readonly kind: 'rejected'; readonly requeue: boolean; readonly error: ErrorRecord }
-  | { readonly kind: 'revoked'; readonly reason: string }
-  /** Stopped by its hard time limit. */
-  | { readonly kind: 'timed-out'; readonly error: ErrorRecord }
-  /** The process it ran in is gone. */
-  | { readonly kind: 'lost'; readonly error: ErrorRecord }
 
 /** A stack longer than this is cut, and says so. */
 const MAX_TRACEBACK = 256 * 1024

@@ -1,3 +1,0 @@
-import workerpool from 'workerpool'
-
-workerpool.worker({ noop: (..._args) => true })
