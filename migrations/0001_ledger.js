@@ -1,5 +1,6 @@
 /**
- * The ledger (task_result, task_attempt), the embedded broker's queue (task_message) and who is alive (task_worker).
+ * The ledger (task_result, task_attempt), the embedded broker's queue (task_message), whose turn it is
+ * (task_rate) and who is alive (task_worker).
  *
  * Instants are written by the program's own clock as epoch milliseconds. Every operational query is phrased on
  * nullness plus one range, so that the partial indexes below, which hold open rows only, answer it however many
@@ -60,6 +61,8 @@ export async function up(knex) {
   // what waits for its eta and no sender has claimed
   await index('due', 'eta, id', 'finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL')
   await index('open', 'status, id', 'finished_at IS NULL')
+  // what a lost worker leaves that its task wants failed or repeated; a task that says nothing costs nothing here
+  await index('rescuable', 'lease_until, id', `finished_at IS NULL AND options LIKE '%"onWorkerLost"%'`)
   await index('claimed', 'claimed_at, id', 'finished_at IS NULL AND scheduled_id IS NOT NULL')
   await index('finished', 'finished_at, id', 'finished_at IS NOT NULL')
   await index('expiry', 'result_expires_at, id', 'result_expires_at IS NOT NULL')
@@ -98,6 +101,11 @@ export async function up(knex) {
   await knex.raw('CREATE INDEX task_message_task_id ON task_message (task_id)')
   await knex.raw('CREATE INDEX task_message_held ON task_message (held_until) WHERE held_until IS NOT NULL')
 
+  await knex.schema.createTable('task_rate', (table) => {
+    table.string('task', 255).primary()
+    table.bigInteger('next_at').notNullable()
+  })
+
   await knex.schema.createTable('task_worker', (table) => {
     table.string('worker_id', 255).primary()
     table.string('host', 255).notNullable()
@@ -111,5 +119,5 @@ export async function up(knex) {
 
 /** @param {import('knex').Knex} knex */
 export async function down(knex) {
-  for (const table of ['task_worker', 'task_message', 'task_attempt', 'task_result']) await knex.schema.dropTable(table)
+  for (const table of ['task_worker', 'task_rate', 'task_message', 'task_attempt', 'task_result']) await knex.schema.dropTable(table)
 }

@@ -53,10 +53,12 @@ function openProject() {
     writeFileSync(path, `#!/bin/sh\nexec "${process.execPath}" "${join(root, file)}" "$@"\n`)
     chmodSync(path, 0o755)
   }
-  for (const [name, text] of filesIn(readFileSync(join(root, 'README.md'), 'utf8'))) writeFileSync(join(folder, name), text)
   const env = { ...process.env, PATH: `${join(folder, 'bin')}${delimiter}${process.env['PATH']}` }
   const background: ChildProcess[] = []
   return {
+    write: (files: readonly [name: string, text: string][]): void => {
+      for (const [name, text] of files) writeFileSync(join(folder, name), text)
+    },
     run: (line: string): string => {
       const { stdout, status } = spawnSync('sh', ['-c', `exec 2>&1; ${line}`], { cwd: folder, env, encoding: 'utf8' })
       assert.equal(status === 0, !/^taskledger: (?!warning)/m.test(stdout), `${line}\n${stdout}`)
@@ -89,11 +91,13 @@ describe('the documentation', function () {
   const onWindows = process.platform === 'win32' // its lines are for a POSIX shell
 
   for (const name of pages) {
-    const lines = typedIn(readFileSync(join(root, name), 'utf8')).filter(({ line }) => !RUN_ELSEWHERE.includes(line))
+    const page = readFileSync(join(root, name), 'utf8')
+    const lines = typedIn(page).filter(({ line }) => !RUN_ELSEWHERE.includes(line))
     if (lines.length === 0) continue
     ;(onWindows ? it.skip : it)(`${name} prints what its command lines print`, async () => {
       const project = openProject()
       try {
+        project.write([...filesIn(readFileSync(join(root, 'README.md'), 'utf8')), ...filesIn(page)])
         if (name !== 'README.md') project.run('taskledger migrate')
         if (name === 'docs/commands.md') project.start('taskledger worker --app ./tasks.mjs --no-sender')
         for (const typed of lines) type(project, typed)

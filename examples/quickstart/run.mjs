@@ -20,7 +20,7 @@ writeFileSync(join(home, 'taskledger.config.json'), JSON.stringify(settings, nul
 process.chdir(home)
 terminal.type('taskledger', ['migrate'])
 
-const { app, audit } = await import('./tasks.mjs')
+const { app, audit, survey } = await import('./tasks.mjs')
 const workers = []
 try {
   await main()
@@ -62,6 +62,12 @@ async function main() {
   terminal.type('send-scheduled', [])
   await until('every task has ended', async () => (await app.tasks.findStale()).length === 0)
   terminal.type('find-stale-tasks', [])
+
+  say('A workflow: each package is read, measured and classified, one step after the other, and a report is made of all of them.')
+  const result = await survey(packages, join(home, 'report.json')).applyAsync()
+  const sizes = await result.get({ timeout: (DEADLINE_MS - (Date.now() - startedAt)) / 1000 })
+  terminal.type('taskledger', ['list', '--task', 'report'])
+  checkReport(packages, sizes)
 
   say('Exporting the ledger.')
   terminal.type('taskledger', ['export', '--output', 'audit.csv'])
@@ -111,12 +117,24 @@ async function killOneWorker() {
   workers.push(terminal.startWorker(['--no-sender', '--concurrency', '15']))
 }
 
+/** Every package is in the report once, and the sizes are of as many. */
+function checkReport(packages, sizes) {
+  const reported = JSON.parse(readFileSync(join(home, 'report.json'), 'utf8')).packages
+  const counted = Object.values(sizes).reduce((sum, count) => sum + count, 0)
+  if (reported.length !== packages.length || counted !== packages.length) {
+    throw new Error(`${packages.length} packages, but the report has ${reported.length}`)
+  }
+  const counts = Object.entries(sizes).map(([size, count]) => `${count} ${size}`)
+  console.log(`  ${counts.join(', ')}`)
+}
+
 /** Every package was audited exactly once successfully, by what the exported file says. */
 function checkExport(packages, lostCount) {
   const rows = readFileSync(join(home, 'audit.ndjson'), 'utf8')
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line))
+    .filter((row) => row.task === 'audit')
   const audited = rows.filter((row) => row.status === 'SUCCESS').map((row) => row.args[0])
   const wrong = packages.filter((folder) => audited.filter((one) => one === folder).length !== 1)
   if (wrong.length > 0) throw new Error(`not audited exactly once: ${wrong.join(', ')}`)

@@ -22,9 +22,9 @@ export default class Call extends LedgerCommand {
     kwargs: Flags.string({ summary: 'Arguments by name, as a JSON object.', default: '{}', helpValue: 'JSON' }),
     queue: Flags.string({ summary: 'Send it to this queue.', helpValue: 'NAME' }),
     priority: Flags.integer({ summary: 'Higher is delivered first.', min: 0, max: 255, helpValue: 'N' }),
-    countdown: seconds({ summary: 'Not before this long from now: 90s, 10m.', helpValue: 'AGE', exclusive: ['eta'] }),
+    countdown: seconds({ summary: 'Not before this long from now: 90s, 10m.', helpValue: 'DURATION', exclusive: ['eta'] }),
     eta: due({ summary: 'Not before this time.' }),
-    expires: seconds({ summary: 'Not to be started later than this long from now.', helpValue: 'AGE' }),
+    expires: seconds({ summary: 'Not to be started later than this long from now.', helpValue: 'DURATION' }),
     header: Flags.string({
       summary: 'A header, as name=value. Repeatable.',
       multiple: true,
@@ -33,7 +33,7 @@ export default class Call extends LedgerCommand {
     }),
     id: Flags.string({ summary: 'The id of the task. Default: a new one.', helpValue: 'ID' }),
     'ignore-result': Flags.boolean({ summary: 'Keep no record of its execution.' }),
-    wait: seconds({ summary: 'Wait this long for the result, and print it.', helpValue: 'AGE' }),
+    wait: seconds({ summary: 'Wait this long for the result, and print it.', helpValue: 'DURATION' }),
   }
 
   async run() {

@@ -1,8 +1,9 @@
 import { Flags, type Interfaces } from '@oclif/core'
 import type { App } from '../lib/app/app.js'
+import type { RetryTerms } from '../lib/app/tasks.js'
 import { LedgerCommand } from '../lib/cli/command.js'
 import { ageMs, bulkFlags, due, durationFlags, filterFlags, filterOf, reasonFlag } from '../lib/cli/flags.js'
-import { resolveIds } from '../lib/cli/ids.js'
+import { NAMED_BY, resolveIds } from '../lib/cli/ids.js'
 import type { TaskRow } from '../lib/ledger/row.js'
 import type { Resent } from '../lib/publish/resend.js'
 import { UsageError } from '../lib/task/errors.js'
@@ -12,14 +13,15 @@ export default class Retry extends LedgerCommand {
   static override description =
     'Sends a copy that carries everything the original had: arguments, queue, priority, headers, time to live. The original stays as it is, and each shows the other ' +
     '(taskledger show). A row is refused when a copy would double work or could not be whole: it ended well, a live worker has it, its message is still queued, it was sent ' +
-    'again before, or its arguments are redacted. Without --status, a selection by flags means tasks that FAILED.'
+    'again before, or its arguments are redacted. Without --status, a selection by flags means tasks that FAILED. ' +
+    NAMED_BY
   static override strict = false
   static override usage = '<%= command.id %> [ID …|-] [FLAGS]'
   static override examples = [
     '<%= config.bin %> <%= command.id %> 0197b2c1-6b0e-7000-8d2c-6f3a1b2c4d5e',
     "<%= config.bin %> <%= command.id %> --task 'mail.*' --since 2h --dry-run",
     '<%= config.bin %> <%= command.id %> --from-stale --reason lost --hours 1 --yes',
-    'find-stale-tasks --hours 1 --format ids | <%= config.bin %> <%= command.id %> -',
+    '$ find-stale-tasks --hours 1 --format ids | <%= config.bin %> <%= command.id %> -',
   ]
   static override flags = {
     ...filterFlags,
@@ -53,18 +55,22 @@ export default class Retry extends LedgerCommand {
     if (rows.length > flags.max) {
       throw new UsageError(`more than ${flags.max} tasks are selected`, { hint: 'narrow the selection, or raise --max' })
     }
-    if (flags['dry-run']) return this.preview(rows)
+    if (flags['dry-run']) return this.preview(app, rows, flags)
     if (!named && rows.length > 0 && !(await this.sure(rows, flags))) return this.document(rows.length, [], false)
     const resent = await this.resend(app, rows, flags)
     if (resent.some((one) => one.newTaskId === null)) this.exitCode = 1
     return this.document(rows.length, resent, false)
   }
 
-  private preview(rows: readonly TaskRow[]) {
-    for (const row of rows) this.log(`  ${row.taskId}  ${row.status}  ${row.task}`)
-    this.say(`Would retry ${count(rows.length)}.`)
-    const items = rows.map(({ taskId, task }) => ({ taskId, task, newTaskId: null, error: null }))
-    return this.document(rows.length, items, true)
+  private async preview(app: App, rows: readonly TaskRow[], flags: RetryFlags) {
+    const previewed = await app.tasks.retry(rows, { ...termsOf(flags), dryRun: true })
+    const statuses = new Map(rows.map((row) => [row.taskId, row.status]))
+    for (const { taskId, task, error } of previewed) {
+      if (error === null) this.log(`  ${taskId}  ${statuses.get(taskId)}  ${task}`)
+      else this.warn(`${taskId} (${task}) would not be sent: ${error}`)
+    }
+    this.say(`Would retry ${previewed.filter((one) => one.error === null).length} of ${count(rows.length)}.`)
+    return this.document(rows.length, previewed, true)
   }
 
   private async sure(rows: readonly TaskRow[], flags: { readonly yes: boolean }): Promise<boolean> {
@@ -74,15 +80,7 @@ export default class Retry extends LedgerCommand {
 
   private async resend(app: App, rows: readonly TaskRow[], flags: RetryFlags): Promise<Resent[]> {
     const bar = await this.progress('Retrying', rows.length)
-    const resent = await app.tasks.retry(rows, {
-      force: flags.force,
-      failFast: flags['fail-fast'],
-      ...(flags.rate !== undefined && { rate: flags.rate }),
-      ...(flags['to-queue'] !== undefined && { queue: flags['to-queue'] }),
-      ...(flags.priority !== undefined && { priority: flags.priority }),
-      ...(flags.eta !== undefined && { eta: flags.eta }),
-      each: () => bar.advance(),
-    })
+    const resent = await app.tasks.retry(rows, { ...termsOf(flags), each: () => bar.advance() })
     bar.stop()
     for (const { taskId, newTaskId, task, error } of resent) {
       if (newTaskId) this.log(`  ${taskId} → ${newTaskId}  ${task}`)
@@ -94,7 +92,8 @@ export default class Retry extends LedgerCommand {
 
   private document(requested: number, items: readonly Resent[], dryRun: boolean) {
     const sent = items.filter((item) => item.newTaskId !== null).length
-    return { version: 1, kind: 'retry', dryRun, requested, sent, failed: dryRun ? 0 : items.length - sent, items }
+    const failed = items.filter((item) => item.error !== null).length
+    return { version: 1, kind: 'retry', dryRun, requested, sent, failed, items }
   }
 
   private async named(app: App, words: readonly string[]): Promise<TaskRow[]> {
@@ -121,5 +120,14 @@ export default class Retry extends LedgerCommand {
 }
 
 type RetryFlags = Interfaces.InferredFlags<typeof Retry.flags>
+
+const termsOf = (flags: RetryFlags): RetryTerms => ({
+  force: flags.force,
+  failFast: flags['fail-fast'],
+  ...(flags.rate !== undefined && { rate: flags.rate }),
+  ...(flags['to-queue'] !== undefined && { queue: flags['to-queue'] }),
+  ...(flags.priority !== undefined && { priority: flags.priority }),
+  ...(flags.eta !== undefined && { eta: flags.eta }),
+})
 
 const count = (tasks: number): string => `${tasks} task${tasks === 1 ? '' : 's'}`

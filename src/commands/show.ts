@@ -1,15 +1,17 @@
 import { Flags } from '@oclif/core'
 import type { TaskHistory } from '../lib/app/tasks.js'
 import { LedgerCommand } from '../lib/cli/command.js'
-import { resolveIds } from '../lib/cli/ids.js'
+import { NAMED_BY, resolveIds } from '../lib/cli/ids.js'
 import { printableLines } from '../lib/cli/printable.js'
 import { classicInstant } from '../lib/cli/time.js'
-import { UsageError } from '../lib/task/errors.js'
+import { drawTree } from '../lib/cli/tree.js'
+import { PlainError, UsageError } from '../lib/task/errors.js'
 
 export default class Show extends LedgerCommand {
   static override summary = 'Show everything the ledger knows of a task.'
+  static override description = NAMED_BY
   static override strict = false
-  static override usage = '<%= command.id %> ID … [FLAGS]'
+  static override usage = '<%= command.id %> ID …|- [FLAGS]'
   static override examples = [
     '<%= config.bin %> <%= command.id %> 0197b2c1-6b0e-7000-8d2c-6f3a1b2c4d5e',
     '<%= config.bin %> <%= command.id %> 0197b2c1-6b0e --field traceback',
@@ -24,7 +26,7 @@ export default class Show extends LedgerCommand {
     if (argv.length === 0) throw new UsageError('expected the id of a task, got none', { hint: 'taskledger list shows the newest' })
     const app = await this.app('read')
     const shown: TaskHistory[] = []
-    for (const id of await resolveIds(app.tasks, argv.map(String))) {
+    for (const id of await resolveIds(app.tasks, argv.map(String), PlainError)) {
       const history = await app.tasks.history(id)
       if (history) shown.push(history)
     }
@@ -51,8 +53,8 @@ function fieldText({ row }: TaskHistory, field: string): string {
   return found[1] === null ? '' : valueText(found[1])
 }
 
-/** Fields that have a value, one a line; then the history, the copies and the tasks it published. */
-function describe({ row, attempts, retriedAs, children }: TaskHistory): string[] {
+/** Fields that have a value, one a line; then the history, the copies, the tasks it published and its workflow. */
+function describe({ row, attempts, retriedAs, children, tree }: TaskHistory): string[] {
   const { traceback, ...fields } = row
   const line = (name: string, value: string) => `${name.padEnd(16)} ${value}`
   return [
@@ -63,6 +65,7 @@ function describe({ row, attempts, retriedAs, children }: TaskHistory): string[]
       line('attempt', `${classicInstant(at)} ${kind} ${errorType ?? ''}: ${errorMessage ?? ''}`),
     ),
     ...(traceback ? ['traceback', ...traceback.split(/\r?\n/).map((one) => `  ${one}`)] : []),
+    ...(tree ? ['workflow', ...drawTree(tree, row.taskId).map((one) => `  ${one}`)] : []),
     '',
   ]
 }

@@ -1,17 +1,21 @@
-import { Flags } from '@oclif/core'
+import { Flags, type Interfaces } from '@oclif/core'
+import type { WorkerOptions } from '../lib/app/app.js'
 import { importApp } from '../lib/cli/app-module.js'
 import { LedgerCommand } from '../lib/cli/command.js'
-import { LOG_LEVELS, logEvents } from '../lib/cli/worker-log.js'
+import { LOG_FORMATS, LOG_LEVELS, logEvents } from '../lib/cli/worker-log.js'
+import { parseDurationMs } from '../lib/task/duration.js'
 import { ConfigurationError } from '../lib/task/errors.js'
 
 /** As a shell says of a program that a signal ended. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGQUIT: 131 } as const
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const
 
 export default class Worker extends LedgerCommand {
   static override summary = 'Run tasks.'
   static override description =
-    'Imports the app module, takes messages of its queues and runs their tasks until it is told to stop. The first SIGTERM or SIGINT (Ctrl-C) lets running tasks finish; ' +
-    'the second gives late-ack tasks back to their queue and ends at once, and early-ack ones are listed as lost when their lease has run out.'
+    'Imports the app module, takes messages of its queues and runs their tasks until it is told to stop. The first SIGTERM or SIGINT (Ctrl-C) lets running tasks finish, ' +
+    'for as long as --shutdown-timeout allows. After that, at a second signal, and at once for SIGQUIT, late-ack tasks go back to their queue, and early-ack ones fail as ' +
+    'WorkerShutdown, or are sent again where their onWorkerLost is retry.'
   static override examples = [
     '<%= config.bin %> <%= command.id %> --app ./tasks.mjs',
     '<%= config.bin %> <%= command.id %> --app ./tasks.mjs -Q mail,default -c 50',
@@ -19,17 +23,47 @@ export default class Worker extends LedgerCommand {
   ]
   static override flags = {
     app: Flags.string({ summary: 'The module that exports app. Default: the setting app.', helpValue: 'MODULE' }),
-    concurrency: Flags.integer({ char: 'c', summary: 'How many tasks run at one time.', min: 1, helpValue: 'N' }),
+    concurrency: Flags.integer({
+      char: 'c',
+      summary: 'How many tasks run at one time. Default: the setting concurrency.',
+      min: 1,
+      helpValue: 'N',
+    }),
     queues: Flags.string({
       char: 'Q',
-      summary: 'Take messages of these queues. Default: the setting defaultQueue.',
+      summary: 'Take messages of these queues, with commas between them. Default: the setting defaultQueue.',
       delimiter: ',',
       multiple: true,
       multipleNonGreedy: true,
       helpValue: 'NAMES',
     }),
     sender: Flags.boolean({ summary: 'Also send what is due. Default: yes.', default: true, allowNo: true }),
-    'log-level': Flags.option({ summary: 'How much is logged.', options: LOG_LEVELS, default: 'info' })(),
+    pool: Flags.option({
+      summary: 'Run tasks side by side in this process (async), or each in a child process (processes).',
+      options: ['async', 'processes'] as const,
+      default: 'async' as const,
+    })(),
+    'max-tasks-per-child': Flags.integer({
+      summary: 'With --pool processes: replace a child after this many tasks.',
+      min: 1,
+      helpValue: 'N',
+    }),
+    'max-memory-per-child': Flags.integer({
+      summary: 'With --pool processes: replace a child whose memory is above this many KiB once its task has ended.',
+      min: 1,
+      helpValue: 'KIB',
+    }),
+    'shutdown-timeout': Flags.custom<number>({
+      summary: 'How long running tasks may take to end once it is told to stop: 30s, 5m. Default: the setting shutdownTimeout.',
+      helpValue: 'DURATION',
+      parse: async (text) => parseDurationMs(text) / 1000,
+    })(),
+    'log-level': Flags.option({ summary: 'Log this and what is worse.', options: LOG_LEVELS, default: 'info' })(),
+    'log-format': Flags.option({
+      summary: 'Log lines for people (text), or objects with the keys that pino writes (json).',
+      options: LOG_FORMATS,
+      default: 'text',
+    })(),
   }
 
   async run() {
@@ -42,14 +76,11 @@ export default class Worker extends LedgerCommand {
       })
     const app = this.closing(await importApp(module, process.cwd()))
     app.override(await this.sources())
-    logEvents(app, this.globals?.quiet ? 'error' : flags['log-level'], (line) => process.stderr.write(`${line}\n`))
-
-    const worker = app.worker({
-      sender: flags.sender,
-      ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
-      ...(flags.queues && { queues: flags.queues }),
-    })
-    const signals = this.stopOnSignals(worker)
+    const level = this.globals?.quiet ? 'error' : flags['log-level']
+    const log = logEvents(app, level, flags['log-format'], (line) => process.stderr.write(`${line}\n`))
+    const say = flags['log-format'] === 'json' ? log : (text: string) => this.say(text)
+    const worker = app.worker({ ...workerOptions(flags), module })
+    const signals = this.stopOnSignals(worker, say)
     try {
       await worker.run()
     } finally {
@@ -60,23 +91,24 @@ export default class Worker extends LedgerCommand {
       await app.close()
       process.exit(EXIT_CODES[signals.cold])
     }
-    this.say('Stopped.')
+    say('Stopped.')
     return { version: 1, kind: 'worker', workerId: worker.workerId }
   }
 
-  private stopOnSignals(worker: { stop(options?: { now: boolean }): void }) {
+  /** TERM and INT: first warm, then cold; QUIT: cold at once. */
+  private stopOnSignals(worker: { stop(options?: { now: boolean }): void }, say: (text: string) => void) {
     let cold: keyof typeof EXIT_CODES | null = null
     let warm = false
     const onSignal = (signal: NodeJS.Signals) => {
-      if (warm) cold = signal === 'SIGINT' ? 'SIGINT' : 'SIGTERM'
-      else this.say('Stopping: running tasks are being finished. Once more to end now.')
-      worker.stop({ now: warm })
+      if (warm || signal === 'SIGQUIT') cold = SIGNALS.find((known) => known === signal) ?? 'SIGTERM'
+      else say('Stopping: running tasks are being finished. Once more to end now.')
+      worker.stop({ now: cold !== null })
       warm = true
     }
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, onSignal)
+    for (const signal of SIGNALS) process.on(signal, onSignal)
     return {
       off: () => {
-        for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
+        for (const signal of SIGNALS) process.off(signal, onSignal)
       },
       get cold() {
         return cold
@@ -84,3 +116,13 @@ export default class Worker extends LedgerCommand {
     }
   }
 }
+
+const workerOptions = (flags: Interfaces.InferredFlags<typeof Worker.flags>): WorkerOptions => ({
+  sender: flags.sender,
+  pool: flags.pool,
+  ...(flags.concurrency !== undefined && { concurrency: flags.concurrency }),
+  ...(flags.queues && { queues: flags.queues }),
+  ...(flags['max-tasks-per-child'] !== undefined && { maxTasksPerChild: flags['max-tasks-per-child'] }),
+  ...(flags['max-memory-per-child'] !== undefined && { maxMemoryPerChild: flags['max-memory-per-child'] }),
+  ...(flags['shutdown-timeout'] !== undefined && { shutdownTimeout: flags['shutdown-timeout'] }),
+})

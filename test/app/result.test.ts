@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { TaskError, TimeoutError } from '../../src/lib/app/result.js'
+import { TaskError, TimeoutError } from '../../src/lib/app/task-error.js'
 import { recordAttempt } from '../../src/lib/ledger/attempts.js'
 import { revokeUnstarted } from '../../src/lib/ledger/moves.js'
 import { fail, start, succeed } from '../helpers/lives.js'
-import { putRow } from '../helpers/rows.js'
+import { aMessage, putRow } from '../helpers/rows.js'
 import { openWorld } from '../helpers/world.js'
 
 describe('the result of a task', () => {
@@ -154,10 +154,19 @@ describe('forgetting a result', () => {
     await result.forget()
   })
 
+  it('takes the messages of that task along, which nothing would keep from being run', async () => {
+    await using w = await openWorld()
+    const result = await w.app.sendTask('add')
+    await succeed(w, result.id)
+    await w.broker.publish([aMessage({ id: result.id }), aMessage({ id: 'other' })])
+    await result.forget()
+    assert.deepEqual([await w.broker.has(result.id), await w.broker.has('other')], [false, true])
+  })
+
   it('is refused while the task has not ended', async () => {
     await using w = await openWorld()
     const result = await w.app.sendTask('add')
     await assert.rejects(result.forget(), /has not ended; its record cannot be forgotten yet$/)
-    assert.equal(await result.exists(), true)
+    assert.deepEqual([await result.exists(), await w.broker.has(result.id)], [true, true])
   })
 })

@@ -34,6 +34,22 @@ const OTHER: { readonly [K in keyof Settings]: readonly [Settings[K], string] } 
   lease: [1.5, '1.5'],
   concurrency: [3, '3'],
   maxDeliveries: [2, '2'],
+  shutdownTimeout: [0, '0'],
+  maxRetries: [null, 'null'],
+  defaultRetryDelay: [1.5, '1.5'],
+  retryBackoff: [2, '2'],
+  retryBackoffMax: [9, '9'],
+  retryJitter: [false, 'false'],
+  acksLate: [true, 'true'],
+  acksOnFailureOrTimeout: [false, 'false'],
+  rejectOnWorkerLost: [true, 'true'],
+  onWorkerLost: ['fail', 'fail'],
+  softTimeLimit: [1, '1'],
+  timeLimit: [2, '2'],
+  trackStarted: [false, 'false'],
+  ignoreResult: [true, 'true'],
+  storeErrorsEvenIfIgnored: [true, 'true'],
+  rateLimit: ['10/m', '10/m'],
 }
 
 describe('a setting', () => {
@@ -66,13 +82,30 @@ describe('a setting', () => {
     assert.equal((await read({ cwd: folder.path, env: { TASKLEDGER_DATABASE: '' } })).database, DEFAULTS.database)
   })
 
-  it('that is unknown is refused with its name and the names there are', async () => {
+  const unknown = (expected: RegExp, hint: RegExp) => (error: ConfigurationError) => {
+    assert.match(error.hint ?? '', hint)
+    return refused(expected)(error)
+  }
+
+  it('that is unknown is refused with its name, and the one that was meant or those there are', async () => {
     await using folder = await folderWith({ 'taskledger.config.json': '{"databse":"sqlite:x.db"}' })
-    const check = (error: ConfigurationError) =>
-      refused(/taskledger\.config\.json: there is no setting named databse$/)(error) &&
-      error.hint?.startsWith('the settings are database, broker')
-    await assert.rejects(read({ cwd: folder.path }), check)
-    assert.throws(() => checkSettings({ databse: 'x' }, 'createApp'), refused(/^createApp: there is no setting named databse$/))
+    const named = unknown(/taskledger\.config\.json: there is no setting named databse$/, /^did you mean database\?$/)
+    await assert.rejects(read({ cwd: folder.path }), named)
+    const far = unknown(/^createApp: there is no setting named colour$/, /^the settings are database, broker, .*, concurrency, /)
+    assert.throws(() => checkSettings({ colour: 'x' }, 'createApp'), far)
+  })
+
+  it('that is an unknown variable is refused likewise, unless it is empty', async () => {
+    await using folder = await folderWith()
+    const rejected = (variable: string, hint: RegExp) => {
+      const expected = unknown(new RegExp(`^the environment: there is no setting named ${variable}$`), hint)
+      return assert.rejects(read({ cwd: folder.path, env: { PATH: '/bin', TASKLEDGER_LEASE: '5', [variable]: 'x' } }), expected, variable)
+    }
+    await rejected('TASKLEDGER_DATABSE', /^did you mean TASKLEDGER_DATABASE\?$/)
+    await rejected('TASKLEDGER_DEFAULTQUEUE', /^did you mean TASKLEDGER_DEFAULT_QUEUE\?$/)
+    await rejected('TASKLEDGER_COLOUR', /^after TASKLEDGER_ comes one of DATABASE, BROKER, .*, CONCURRENCY, /)
+    await rejected('TASKLEDGER_', /^after TASKLEDGER_ comes one of /)
+    assert.equal((await read({ cwd: folder.path, env: { TASKLEDGER_COLOUR: '', TASKLEDGERS: 'x' } })).lease, DEFAULTS.lease)
   })
 
   it('of the wrong type is refused with its name, what was expected, what came and where it stands', async () => {
@@ -82,6 +115,16 @@ describe('a setting', () => {
       ['TASKLEDGER_CONCURRENCY', '0', /^TASKLEDGER_CONCURRENCY: concurrency: expected a whole number, at least 1, got: 0$/],
       ['TASKLEDGER_TRACK_PUBLISH', 'yes', /trackPublish: expected true or false, got: "yes"$/],
       ['TASKLEDGER_LEASE', '-1', /lease: expected a number of seconds, at least 0\.1, got: -1$/],
+      [
+        'TASKLEDGER_TIME_LIMIT',
+        '2147484',
+        / timeLimit: expected a number of seconds above 0, at most 2147483, or null for no limit, got: 2147484$/,
+      ],
+      [
+        'TASKLEDGER_SOFT_TIME_LIMIT',
+        '1e9',
+        / softTimeLimit: expected a number of seconds above 0, at most 2147483, or null .*, got: 1000000000$/,
+      ],
       ['TASKLEDGER_BROKER', 'amqp://me:secret@x', /broker: expected sql:, got: "amqp:\/\/…@x"$/],
       ['TASKLEDGER_REDACT', '[1]', /redact\.0: expected a list of paths such as \["kwargs\.token"\], got: 1$/],
       ['TASKLEDGER_ROUTES', '{"a":1}', /routes\.a: expected task names or globs, and the queue of each, .*, got: 1$/],

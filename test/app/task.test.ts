@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { findTask } from '../../src/lib/ledger/find.js'
+import { Retry } from '../../src/lib/task/ending.js'
 import { UsageError } from '../../src/lib/task/errors.js'
-import { Retry } from '../../src/lib/task/retry-policy.js'
 import { openWorld } from '../helpers/world.js'
 
 const refused = (expected: RegExp) => (error: Error) => error instanceof UsageError && expected.test(error.message)

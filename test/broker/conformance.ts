@@ -194,6 +194,22 @@ export function brokerConformance(name: string, open: () => Promise<BrokerWorld>
       assert.deepEqual(taken.sort(), all.map(({ id }) => id).sort())
     })
 
+    it("drops every message of a task, also one that waits for its eta or is in somebody's hands, and no other", async () => {
+      await using w = await open()
+      const [first, second] = [await w.connect(), await w.connect()]
+      await first.publish([named('held', { priority: 9 }), named('twice'), named('twice'), named('other')])
+      await first.publish([named('later', { eta: w.now() + 500 })])
+      const [held] = await first.receive(Q, 1, LEASE_MS)
+      assert.ok(held)
+      await second.drop(['held', 'twice', 'later', 'nobody'])
+      await second.drop([])
+      assert.deepEqual(ids(await first.receive(Q, 10, 100 * LEASE_MS)), ['other'])
+      assert.deepEqual([await first.ack(held), await first.reject(held, { requeue: true })], [false, false])
+      await first.extend([held], w.now() + LEASE_MS)
+      await w.pass(LEASE_MS + 1)
+      assert.deepEqual(await first.receive(Q, 10, LEASE_MS), [])
+    })
+
     it("tells whether a message is waiting or in somebody's hands, or that it cannot tell", async () => {
       await using w = await open()
       const broker = await w.connect()

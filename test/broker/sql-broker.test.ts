@@ -33,11 +33,11 @@ describe('the SQL broker in the database of the ledger', () => {
     assert.equal(await w.broker.has('b'), true)
   })
 
-  it('as part of a commit that is rolled back neither acks, rejects nor extends', async () => {
+  it('as part of a commit that is rolled back neither acks, rejects, extends nor drops', async () => {
     await using w = await openWorld()
     const within = w.broker.within
     assert.ok(within)
-    await w.broker.publish(['a', 'b', 'c'].map((id) => aMessage({ id })))
+    await w.broker.publish(['a', 'b', 'c', 'd'].map((id) => aMessage({ id })))
     const held = await w.broker.receive(['default'], 10, 1000)
     await assert.rejects(
       w.database.write(async (sql) => {
@@ -46,13 +46,14 @@ describe('the SQL broker in the database of the ledger', () => {
         assert.ok(a && b && c)
         assert.deepEqual([await postings.ack(a), await postings.reject(b, { requeue: true })], [true, true])
         await postings.extend([c], w.clock.now() + 9999)
+        await postings.drop(['d'])
         throw new Error('rolled back')
       }),
       /rolled back/,
     )
     assert.deepEqual(await w.broker.receive(['default'], 10, 1000), [])
     w.clock.advance(1000)
-    assert.equal((await w.broker.receive(['default'], 10, 1000)).length, 3)
+    assert.equal((await w.broker.receive(['default'], 10, 1000)).length, 4)
   })
 
   it('writes nothing when it is asked and nothing is ready', async () => {

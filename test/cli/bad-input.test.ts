@@ -353,13 +353,7 @@ describe('a configuration file', () => {
       correct,
     ],
     ['that throws', 'x.mjs', 'throw new Error("boom")', (file) => `the configuration file ${file} cannot be read: boom`, correct],
-    [
-      'with an unknown setting',
-      'x.json',
-      '{"leese": 30}',
-      (file) => `${file}: there is no setting named leese`,
-      'the settings are database, broker, app, defaultQueue, routes, trackPublish, scheduleEta, forceJson, resultExpires, redact, lease, concurrency, maxDeliveries',
-    ],
+    ['with an unknown setting', 'x.json', '{"leese": 30}', (file) => `${file}: there is no setting named leese`, 'did you mean lease?'],
     [
       'with a number in quotes',
       'x.json',
@@ -431,6 +425,15 @@ describe('a variable of the environment', () => {
       await assertRefused(folder, ['list'], { code: 78, message: `${variable}: ${message}` }, { env: { [variable]: text } })
     })
   }
+})
+
+describe('a variable that stands for no setting', () => {
+  it('is exit 78, and named, with the one that was meant', async () => {
+    await using folder = await migrated()
+    const message = 'the environment: there is no setting named TASKLEDGER_CONCURENCY'
+    const refusal = { code: 78, message, hint: 'did you mean TASKLEDGER_CONCURRENCY?' }
+    await assertRefused(folder, ['list'], refusal, { env: { TASKLEDGER_CONCURENCY: '3' } })
+  })
 })
 
 describe('an app module', () => {

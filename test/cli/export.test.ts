@@ -185,18 +185,23 @@ describe('export to a file', () => {
     assert.ok(!(await files(site)).includes('rows.csv.part'))
   })
 
-  it('leaves the one that is there, and no part of a new one, on Ctrl-C: exit 130', async () => {
-    await using site = await openSite()
-    await putMany(site, MANY)
-    const file = join(site.folder, 'rows.csv')
-    await writeFile(file, 'of yesterday')
-    const exporting = site.start('export', '-o', file)
-    await until(() => stat(`${file}.part`).catch(() => null), 'the part to be there')
-    exporting.signal('SIGINT')
-    assert.deepEqual(await exporting.end(), ended(130))
-    assert.deepEqual(exporting.stderr, [`taskledger: interrupted; ${file} is as it was`])
-    assert.deepEqual([await files(site), await text(site, 'rows.csv')], [['rows.csv'], 'of yesterday'])
-  })
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    it(`leaves the one that is there, and no part of a new one, on ${signal}: exit ${code}`, async () => {
+      await using site = await openSite()
+      await putMany(site, MANY)
+      const file = join(site.folder, 'rows.csv')
+      await writeFile(file, 'of yesterday')
+      const exporting = site.start('export', '-o', file)
+      await until(() => stat(`${file}.part`).catch(() => null), 'the part to be there')
+      exporting.signal(signal)
+      assert.deepEqual(await exporting.end(), ended(code))
+      assert.deepEqual(exporting.stderr, [`taskledger: interrupted; ${file} is as it was`])
+      assert.deepEqual([await files(site), await text(site, 'rows.csv')], [['rows.csv'], 'of yesterday'])
+    })
+  }
 
   it('in a folder that is not there, or may not be written to, or that is one itself, is told in a sentence', async function () {
     await using site = await openSite()

@@ -162,10 +162,36 @@ describe('retry of a selection', () => {
     await site.put(Date.now() - HOUR, { task_id: 'evil', task: '\u001b[31mevil', ...FAILED })
     assert.deepEqual(await site.run(['retry', '--since', '150m', '--error-type', 'SmtpError', '--dry-run']), {
       stdout: '  evil  FAILURE  \\u001b[31mevil\n',
-      stderr: 'Would retry 1 task.\n',
+      stderr: 'Would retry 1 of 1 task.\n',
       code: 0,
     })
     assert.equal(await rows(site), 7)
+  })
+
+  it('tells with --dry-run what it would refuse, as a real run does', async () => {
+    await using site = await openSite()
+    await putFailures(site)
+    await site.put(Date.now() - HOUR, { task_id: 'redacted', ...FAILED, options: '{"redacted":["kwargs.token"]}' })
+    await site.put(Date.now() - HOUR, { task_id: 'unpublished', published_at: null })
+    const queued = (await site.run(['call', 'nothing', '--queue', 'nobody'])).stdout.trim()
+    await site.run(['retry', 'b'])
+    const ids = ['a', 'b', 'done', 'redacted', 'unpublished', queued]
+    const before = await rows(site)
+    for (const force of [[], ['--force']]) {
+      const document = async (...flags: string[]) => JSON.parse((await site.run(['retry', ...ids, ...force, ...flags, '--json'])).stdout)
+      const dry = await document('--dry-run')
+      assert.deepEqual([dry.requested, dry.sent, dry.dryRun, await rows(site)], [6, 0, true, before])
+      const real: Item[] = (await document()).items
+      assert.deepEqual(
+        dry.items,
+        real.map((item) => ({ ...item, newTaskId: null })),
+      )
+      assert.equal(dry.failed, force.length === 0 ? 5 : 2)
+      for (const { newTaskId } of real) if (newTaskId) await site.database.run('DELETE FROM task_result WHERE task_id = ?', [newTaskId])
+    }
+    const { stdout, stderr, code } = await site.run(['retry', 'a', 'done', '--dry-run'])
+    const refused = 'taskledger: warning: done (mail.send) would not be sent: it ended SUCCESS; --force sends it again\n'
+    assert.deepEqual([stdout, stderr, code], ['  a  FAILURE  mail.send\n', `${refused}Would retry 1 of 2 tasks.\n`, 0])
   })
 
   it('without a terminal needs --yes: exit 2, what is meant on stderr, and nothing sent', async () => {

@@ -84,8 +84,8 @@ describe('show', () => {
         version: 1,
         kind: 'task-histories',
         tasks: [
-          { ...JSON.parse(JSON.stringify(row)), attempts: [attempt], retriedAs: ['copy'], children: ['child'] },
-          { ...JSON.parse(JSON.stringify(copy)), attempts: [], retriedAs: [], children: [] },
+          { ...JSON.parse(JSON.stringify(row)), attempts: [attempt], retriedAs: ['copy'], children: ['child'], tree: null },
+          { ...JSON.parse(JSON.stringify(copy)), attempts: [], retriedAs: [], children: [], tree: null },
         ],
       },
     )
@@ -117,7 +117,7 @@ describe('show', () => {
     assert.deepEqual([stdout, code], ['', 2])
   })
 
-  it('needs an id that one task has', async () => {
+  it('needs an id: exit 2 for none, and for one that several tasks may have', async () => {
     await using site = await openSite()
     await putFailed(site)
     await site.put(at, { task_id: '0197b2c1-6b0f' })
@@ -126,13 +126,29 @@ describe('show', () => {
       assert.deepEqual([stdout, code], ['', 2])
       return stderr
     }
-    const newest = '\n  taskledger list shows the newest\n'
-    assert.equal(await refused(), `taskledger: expected the id of a task, got none${newest}`)
-    assert.equal(await refused('copy', 'nobody'), `taskledger: there is no task with the id nobody${newest}`)
-    assert.equal(await refused('0197b2c'), `taskledger: there is no task with the id 0197b2c${newest}`)
+    assert.equal(await refused(), 'taskledger: expected the id of a task, got none\n  taskledger list shows the newest\n')
     assert.equal(
       await refused('0197b2c1'),
       'taskledger: the id 0197b2c1 may be any of 0197b2c1-6b0e-7000, 0197b2c1-6b0f\n  give more of it\n',
     )
+  })
+
+  it('of an id that no task has is exit 1, and names what is near', async () => {
+    await using site = await openSite()
+    await putFailed(site)
+    await site.put(at, { task_id: '0197b2c1-6b0f' })
+    const hints: string[] = []
+    for (const id of ['nobody', '0197b2c', '0197b2c1-6bOe-7000', 'cpoy']) {
+      const { stdout, stderr, code } = await site.run(['show', 'copy', id])
+      const [message, hint = ''] = stderr.split('\n')
+      assert.deepEqual([stdout, message, code], ['', `taskledger: there is no task with the id ${id}`, 1])
+      hints.push(hint.trim())
+    }
+    assert.deepEqual(hints, [
+      'taskledger list shows the newest',
+      'did you mean 0197b2c1-6b0e-7000 or 0197b2c1-6b0f?',
+      'did you mean 0197b2c1-6b0e-7000?',
+      'taskledger list shows the newest',
+    ])
   })
 })

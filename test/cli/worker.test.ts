@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { ROOT } from '../helpers/run.js'
 import { ended, HOUR, openSite, type Site } from '../helpers/site.js'
@@ -17,11 +18,14 @@ describe('worker', () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     it(`on ${signal} finishes what runs, takes nothing new and exits 0`, async () => {
       await using site = await openSite()
-      await call(site, 'slow', 'running', 0.5)
+      const door = join(site.folder, 'door')
+      await call(site, 'wait', 'running', door)
       const worker = site.start('worker', ...APP, '-c', '1')
       await becomes(site, 'running', 'STARTED')
-      await call(site, 'slow', 'waiting', 0)
+      await call(site, 'note_early', 'waiting')
       worker.signal(signal)
+      await worker.said('Stopping')
+      await writeFile(door, '')
       assert.deepEqual(await worker.end(), ended(0))
       assert.deepEqual([await status(site, 'running'), await status(site, 'waiting')], ['SUCCESS', 'PENDING'])
       assert.deepEqual(worker.stdout, [])
@@ -133,5 +137,29 @@ describe('worker', () => {
     assert.equal(await result.get({ timeout: 10 }), 5)
     worker.signal('SIGTERM')
     assert.deepEqual(await worker.end(), ended(0))
+  })
+
+  it('logs with --log-format json one object a line, with the keys of pino, and the fields of the event', async () => {
+    await using site = await openSite()
+    const worker = site.start('worker', ...APP, '--log-format', 'json')
+    await (await call(site, 'note_early', 'good')).get({ timeout: 10 })
+    await (await call(site, 'nothing', 'bad')).get({ timeout: 10, propagate: false })
+    worker.signal('SIGTERM')
+    assert.deepEqual(await worker.end(), ended(0))
+    const lines = worker.stderr.map((line) => JSON.parse(line))
+    for (const { level, time, pid, hostname: host, msg } of lines) {
+      assert.deepEqual([typeof level, typeof time, typeof pid, host, typeof msg], ['number', 'number', 'number', hostname(), 'string'])
+      assert.ok(Math.abs(Date.now() - time) < HOUR)
+    }
+    const told = lines.map(({ level, event, taskId, task }) => [level, event, taskId, task])
+    assert.deepEqual(told, [
+      [30, 'started', 'good', 'note_early'],
+      [30, 'succeeded', 'good', 'note_early'],
+      [50, 'failed', 'bad', 'nothing'],
+      [30, undefined, undefined, undefined],
+      [30, undefined, undefined, undefined],
+    ])
+    assert.deepEqual([lines[2].error.type, lines[2].expected, lines[2].retries], ['NotRegistered', false, 0])
+    assert.equal(lines.at(-1).msg, 'Stopped.')
   })
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Processes } from '../helpers/processes.js'
+import { Processes, type Running } from '../helpers/processes.js'
 import { until } from '../helpers/until.js'
 import { openWorld, type World } from '../helpers/world.js'
 
@@ -35,13 +35,12 @@ describe('a worker killed in the middle of its work', () => {
     const early = await send(w, 'hold_early', 3)
     const [late] = await send(w, 'hold_late', 1)
     const waiting = await send(w, 'hold_early', 2)
-    const worker = startWorker(processes, w, ['-c', '4'])
+    const worker = startWorker(processes, w, ['-c', '4'], { TASKLEDGER_LEASE: '60' })
     await until(async () => (await executed(w)).length === 6, 'two tasks to end and four to run')
-
-    assert.deepEqual(await lostIds(w), [])
     await worker.kill()
+    assert.deepEqual(await lostIds(w), [])
 
-    await until(async () => (await lostIds(w)).length >= 3, 'the leases to run out')
+    w.clock.advance(60_000)
     assert.deepEqual(await lostIds(w), early)
     const others = await w.app.tasks.findStale({ reasons: ['unclaimed'] })
     assert.deepEqual(new Set(others.map(({ taskId }) => taskId)), new Set([late, ...waiting]))
@@ -118,19 +117,51 @@ describe('retries that wait', () => {
   })
 })
 
+const door = (w: World) => join(w.folder, 'door')
+
+/** Tells a worker to stop, and lets its tasks end once it has heard that. */
+async function stopThroughTheDoor(worker: Running, w: World): Promise<void> {
+  worker.signal('SIGTERM')
+  await worker.said('Stopping')
+  await writeFile(door(w), '')
+  assert.deepEqual(await worker.end(), { code: 0, signal: null })
+}
+
 describe('a worker told to stop', () => {
   it('by SIGTERM ends what it runs, takes nothing new and exits 0', async () => {
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
-    const running = [await w.app.sendTask('slow', [side(w), 0.7]), await w.app.sendTask('slow', [side(w), 0.7])]
+    const running = [await w.app.sendTask('wait', [side(w), door(w)]), await w.app.sendTask('wait', [side(w), door(w)])]
     const worker = startWorker(processes, w, ['-c', '2'])
     await worker.said(' started', 2)
-    const waiting = await w.app.sendTask('slow', [side(w), 0])
-    worker.signal('SIGTERM')
-
-    assert.deepEqual(await worker.end(), { code: 0, signal: null })
+    const [waiting = ''] = await send(w, 'note_early', 1)
+    await stopThroughTheDoor(worker, w)
     for (const result of running) assert.equal(await result.state(), 'SUCCESS')
-    assert.equal(await waiting.state(), 'PENDING')
+    assert.equal(await w.app.result(waiting).state(), 'PENDING')
+  })
+
+  it('by SIGTERM keeps nothing back: what waits and what is due later is run by the next one, once', async () => {
+    await using w = await openWorld({ now: Date.now })
+    await using processes = new Processes()
+    const long = { TASKLEDGER_LEASE: '600' } // far longer than the test: nothing is freed by a lease that runs out
+    const running = await w.app.sendTask('wait', [side(w), door(w)])
+    const waiting = [...(await send(w, 'note_early', 2)), ...(await send(w, 'note_late', 2))]
+    const scheduled = await w.app.sendTask('note_early', [side(w)], { countdown: 3600 })
+    const worker = startWorker(processes, w, ['-c', '1'], long)
+    await worker.said(' started')
+    await stopThroughTheDoor(worker, w)
+    assert.deepEqual([await running.state(), await scheduled.state()], ['SUCCESS', 'SCHEDULED'])
+    assert.deepEqual(
+      await w.database.all('SELECT task_id, deliveries, held_until FROM task_message ORDER BY id', []),
+      waiting.map((task_id) => ({ task_id, deliveries: 0, held_until: null })),
+    )
+
+    startWorker(processes, w, [], long)
+    for (const id of waiting) await w.app.result(id).get({ timeout: 10 })
+    await w.database.run('UPDATE task_result SET eta = ? WHERE task_id = ?', [Date.now(), scheduled.id]) // an hour later
+    await scheduled.get({ timeout: 10 })
+    const { scheduledId } = (await w.app.tasks.get(scheduled.id)) ?? {}
+    assert.deepEqual((await executed(w)).sort(), [running.id, ...waiting, scheduledId].sort())
   })
 
   it('a second time gives its late-ack work back at once, and another worker runs it', async () => {

@@ -5,7 +5,10 @@ import { checkSchema, migrateTo, migrationPlan, migrationStatus } from '../../sr
 import { ConfigurationError, UsageError } from '../../src/lib/task/errors.js'
 import { openWorld, type World } from '../helpers/world.js'
 
-const NEWEST = '0001_ledger'
+const NAMES = ['0001_ledger', '0002_workflows']
+const NEWEST = '0002_workflows'
+
+const TABLES = ['task_attempt', 'task_group', 'task_group_member', 'task_message', 'task_rate', 'task_result', 'task_worker']
 
 /** Every table and index, in words. */
 const schemaOf = async ({ database }: World): Promise<unknown[]> =>
@@ -25,8 +28,8 @@ const tables = async ({ database }: World): Promise<string[]> =>
 describe('a migration', () => {
   it('makes every table of the ledger', async () => {
     await using w = await openWorld()
-    assert.deepEqual(await tables(w), ['task_attempt', 'task_message', 'task_result', 'task_worker'])
-    assert.deepEqual(await migrationStatus(w.database), { applied: [NEWEST], pending: [], unknown: [] })
+    assert.deepEqual(await tables(w), TABLES)
+    assert.deepEqual(await migrationStatus(w.database), { applied: NAMES, pending: [], unknown: [] })
   })
 
   it('is not made twice', async () => {
@@ -37,27 +40,53 @@ describe('a migration', () => {
   it('goes back to nothing, and forward to the schema it was', async () => {
     await using w = await openWorld()
     const fresh = await schemaOf(w)
-    assert.deepEqual(await migrateTo(w.database, 'zero'), [{ name: NEWEST, direction: 'down' }])
+    assert.deepEqual(
+      await migrateTo(w.database, 'zero'),
+      [...NAMES].reverse().map((name) => ({ name, direction: 'down' })),
+    )
     assert.deepEqual(await tables(w), [])
     const told: string[] = []
-    assert.deepEqual(await migrateTo(w.database, NEWEST, ({ name, direction }) => told.push(`${direction} ${name}`)), [
-      { name: NEWEST, direction: 'up' },
-    ])
-    assert.deepEqual(told, [`up ${NEWEST}`])
+    assert.deepEqual(
+      await migrateTo(w.database, NEWEST, ({ name, direction }) => told.push(`${direction} ${name}`)),
+      NAMES.map((name) => ({ name, direction: 'up' })),
+    )
+    assert.deepEqual(
+      told,
+      NAMES.map((name) => `up ${name}`),
+    )
     assert.deepEqual(await schemaOf(w), fresh)
+  })
+
+  it('takes back what came last and leaves the rows of before, and forward again', async () => {
+    await using w = await openWorld()
+    await w.app.sendTask('add', [1, 2], { taskId: 'kept' })
+    const fresh = await schemaOf(w)
+    await migrateTo(w.database, '0001_ledger')
+    assert.deepEqual(
+      await tables(w),
+      TABLES.filter((name) => !name.startsWith('task_group')),
+    )
+    await migrateTo(w.database)
+    assert.deepEqual(await schemaOf(w), fresh)
+    assert.equal((await w.app.tasks.get('kept'))?.status, 'PENDING')
   })
 
   it('that is not there is refused, and the error names those that are', async () => {
     await using w = await openWorld()
     await assert.rejects(migrationPlan(w.database, '0009_no'), (error: Error) => {
-      return error instanceof UsageError && error.message === `there is no migration named 0009_no; expected zero or one of ${NEWEST}`
+      return (
+        error instanceof UsageError && error.message === `there is no migration named 0009_no; expected zero or one of ${NAMES.join(', ')}`
+      )
     })
   })
 
   it('is planned without being made', async () => {
     await using w = await openWorld()
-    assert.deepEqual(await migrationPlan(w.database, 'zero'), [{ name: NEWEST, direction: 'down' }])
-    assert.equal((await tables(w)).length, 4)
+    assert.deepEqual(
+      await migrationPlan(w.database, 'zero'),
+      [...NAMES].reverse().map((name) => ({ name, direction: 'down' })),
+    )
+    assert.deepEqual(await tables(w), TABLES)
   })
 
   it('keeps the rows of a ledger that is there already', async () => {
@@ -75,7 +104,7 @@ describe('the migration status', () => {
     await writeFile(path, '')
     const empty = await Database.open(`sqlite:${path}`, 'read')
     try {
-      assert.deepEqual(await migrationStatus(empty), { applied: [], pending: [NEWEST], unknown: [] })
+      assert.deepEqual(await migrationStatus(empty), { applied: [], pending: NAMES, unknown: [] })
     } finally {
       await empty.close()
     }
@@ -89,7 +118,7 @@ describe('the migration status', () => {
     const before = await readFile(w.database.filename)
     const reader = await Database.open(w.url, 'read')
     try {
-      assert.deepEqual((await migrationStatus(reader)).applied, [NEWEST])
+      assert.deepEqual((await migrationStatus(reader)).applied, NAMES)
     } finally {
       await reader.close()
     }
@@ -113,7 +142,7 @@ describe('the schema of a database', () => {
     await assert.rejects(w.join(), refused)
     await assert.rejects(w.app.migrate(), refused)
     await assert.rejects(w.app.migrate('zero'), refused)
-    assert.equal((await tables(w)).length, 4)
+    assert.deepEqual(await tables(w), TABLES)
   })
 
   it('that holds no ledger is refused, and the error says how to make one', async () => {

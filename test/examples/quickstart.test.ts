@@ -16,6 +16,7 @@ describe('the quickstart', function () {
       assert.ok(stdout.includes(`$ ${typed}`), typed)
     }
     assert.match(stdout, /each audited exactly once successfully; [1-9]\d* tasks were lost on the way/)
+    assert.match(stdout, /[1-9]\d* (small|medium|large)/)
     const ledger = /The ledger lies at (.+)/.exec(stdout)?.[1] ?? ''
     assert.ok(existsSync(ledger))
     assert.equal(readFileSync(ledger).subarray(0, 15).toString(), 'SQLite format 3')

@@ -9,9 +9,9 @@ export async function start({ broker, database, clock }: World, taskId: string, 
   const delivery = deliveries.find(({ message }) => message.id === taskId)
   assert.ok(delivery, `a message of ${taskId}`)
   assert.ok(await broker.ack(delivery))
-  const owner = { taskId, workerId: 'by-hand', deliveries: delivery.deliveries }
   const { retries } = delivery.message
-  const started = await database.write((sql) => moveToStarted(sql, owner, retries, clock.now() + 30_000, 3, null, clock.now()))
+  const owner = { taskId, workerId: 'by-hand', deliveries: delivery.deliveries, retries }
+  const started = await database.write((sql) => moveToStarted(sql, owner, clock.now() + 30_000, 3, null, true, clock.now()))
   assert.ok(started)
   return owner
 }

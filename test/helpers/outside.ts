@@ -2,9 +2,11 @@ import { SqlBroker } from '../../src/lib/broker/sql/sql-broker.js'
 import { Database } from '../../src/lib/database/database.js'
 import { migrateTo } from '../../src/lib/database/migrate.js'
 import { Redaction } from '../../src/lib/ledger/arguments.js'
+import { Follower } from '../../src/lib/publish/follow.js'
 import { Publisher } from '../../src/lib/publish/publisher.js'
 import { Sender } from '../../src/lib/schedule/sender.js'
 import type { TaskDefinition } from '../../src/lib/task/definition.js'
+import { AsyncPool } from '../../src/lib/worker/pool/async-pool.js'
 import { Worker } from '../../src/lib/worker/worker.js'
 
 export const OUTSIDE_LEASE_MS = 300
@@ -19,6 +21,7 @@ export interface Outside extends AsyncDisposable {
   readonly database: Database
   readonly broker: SqlBroker
   readonly publisher: Publisher
+  readonly follower: Follower
   readonly sender: Sender
   /** What was reported to nobody in particular. */
   readonly errors: unknown[]
@@ -43,15 +46,18 @@ export async function openOutside(
   const report = (error: unknown) => errors.push(error)
   const hooks = { beforePublish: [], afterPublish: [] }
   const publisher = new Publisher(database, broker, redaction, hooks, { trackPublish: true, scheduleEta: true }, Date.now, report)
+  const follower = new Follower(publisher, redaction, { defaultQueue: 'default', resultExpires: null }, Date.now)
   const settings = { batch: 10, leaseMs: OUTSIDE_LEASE_MS, resultExpires: null }
-  const own = { ...settings, queues: ['default'], concurrency: 2, maxDeliveries: 5, forceJson: false }
+  const own = { ...settings, queues: ['default'], concurrency: 2, maxDeliveries: 5, shutdownMs: 30_000 }
+  const pool = new AsyncPool({ forceJson: false, now: Date.now, random: Math.random })
   return {
     database,
     broker,
     publisher,
+    follower,
     errors,
-    sender: new Sender(database, publisher, redaction, settings, report, Date.now),
-    worker: (tasks) => new Worker(database, broker, redaction, tasks, own, () => {}, report, Date.now, Math.random),
+    sender: new Sender(database, publisher, follower, redaction, settings, report, Date.now),
+    worker: (tasks) => new Worker(database, broker, redaction, follower, tasks, pool, own, () => {}, report, Date.now),
     async [Symbol.asyncDispose]() {
       await database.close()
       await outside.close()

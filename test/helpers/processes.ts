@@ -82,6 +82,11 @@ export class Processes implements AsyncDisposable {
     return this.start(fixture, [...loader, `test/fixtures/${fixture}`, ...args], env)
   }
 
+  /** @param file a program that Node can run as it is */
+  program(file: string, args: readonly string[]): Running {
+    return this.start(file, [file, ...args], {})
+  }
+
   private start(name: string, args: readonly string[], env: Environment): Running {
     const child = spawn(process.execPath, args, {
       cwd: ROOT,

@@ -11,9 +11,10 @@ export async function until<T>(
 ): Promise<Exclude<T, false | null | undefined>> {
   const deadline = Date.now() + boundMs
   for (;;) {
+    const askedAt = performance.now()
     const found = await answer()
     if (found !== false && found !== null && found !== undefined) return found as Exclude<T, false | null | undefined>
     if (Date.now() > deadline) throw new Error(`waited ${boundMs} ms for ${what}`)
-    await sleep(5)
+    await sleep(5 + 2 * (performance.now() - askedAt)) // a question that takes long does not keep others from answering it
   }
 }

@@ -29,3 +29,13 @@ export function gate(): { readonly passed: Promise<void>; open(): void } {
   })
   return { passed, open: () => open() }
 }
+
+/** The module whose tasks a pool of processes runs in these tests. */
+export const POOL_APP = new URL('../fixtures/pool-app.mjs', import.meta.url).href
+
+/** A worker of this process whose tasks, those of POOL_APP, run in child processes. */
+export async function pooled(app: App, options: WorkerOptions = {}): Promise<Working> {
+  const { declare } = await import(POOL_APP)
+  declare(app)
+  return working(app, { pool: 'processes', module: POOL_APP, concurrency: 1, ...options })
+}

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { App } from '../../src/lib/app/app.js'
 import type { Parts } from '../../src/lib/app/parts.js'
 import type { Settings } from '../../src/lib/app/settings.js'
+import type { Failpoint } from '../../src/lib/task/failpoint.js'
 
 /** When every world begins, unless it is given another clock. */
 export const DAWN = Date.UTC(2026, 10, 20, 12)
@@ -34,10 +35,12 @@ export interface WorldOptions {
   readonly settings?: Partial<Settings>
   /** A clock that runs by itself. Default: one that stands still at DAWN; `advance` moves either. */
   readonly now?: () => number
+  /** Told of the failpoints that every program of the world reaches. */
+  readonly failpoint?: Failpoint
 }
 
 /** A migrated ledger file, with broker, publisher, sender and app joined as a program joins them. */
-export async function openWorld({ settings = {}, now = () => DAWN }: WorldOptions = {}): Promise<World> {
+export async function openWorld({ settings = {}, now = () => DAWN, failpoint }: WorldOptions = {}): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), 'taskledger-test-'))
   const url = `sqlite:${join(folder, 'ledger.db')}`
   const apps: App[] = []
@@ -54,7 +57,7 @@ export async function openWorld({ settings = {}, now = () => DAWN }: WorldOption
     },
   }
   const make = (own: Partial<Settings>): App => {
-    const app = new App({ code: { database: url, ...own }, env: {}, cwd: folder }, 'write', clock.now)
+    const app = new App({ code: { database: url, ...own }, env: {}, cwd: folder }, 'write', clock.now, failpoint)
     apps.push(app)
     return app
   }

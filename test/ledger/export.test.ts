@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import SqliteDatabase from 'better-sqlite3'
 import { parse } from 'csv-parse/sync'
 import fc from 'fast-check'
+import { Database } from '../../src/lib/database/database.js'
+import { migrateTo } from '../../src/lib/database/migrate.js'
 import { type ExportChunk, type ExportOptions, exportRows } from '../../src/lib/ledger/export.js'
 import { TASK_FIELDS } from '../../src/lib/ledger/fields.js'
 import type { TaskFilter } from '../../src/lib/ledger/filter.js'
@@ -9,14 +12,14 @@ import { FINAL_STATUSES, STATUSES } from '../../src/lib/task/status.js'
 import { type Columns, putRow, storedRow } from '../helpers/rows.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
 
-async function chunksOf(w: World, filter: TaskFilter, options: ExportOptions): Promise<ExportChunk[]> {
+async function chunksOf(w: Pick<World, 'database'>, filter: TaskFilter, options: ExportOptions): Promise<ExportChunk[]> {
   const chunks: ExportChunk[] = []
   for await (const chunk of exportRows(w.database, filter, options)) chunks.push(chunk)
   return chunks
 }
 
-async function textOf(w: World, options: ExportOptions, filter: TaskFilter = {}): Promise<string> {
-  return (await chunksOf(w, filter, options)).map(({ text }) => text).join('')
+async function textOf(w: Pick<World, 'database'>, options: ExportOptions, filter: TaskFilter = {}): Promise<string> {
+  return Buffer.concat((await chunksOf(w, filter, options)).map(({ bytes }) => bytes)).toString()
 }
 
 async function worldWith(...rows: readonly Columns[]): Promise<World> {
@@ -104,10 +107,10 @@ describe('an export', () => {
       await putRow(w.database, { task_id: `t${i}`, ...((i >= 10 && i < 20) || i === 110 ? { args: large } : {}) })
     const chunks = await chunksOf(w, {}, { format: 'ndjson' })
     assert.deepEqual(
-      idsIn(chunks.map((chunk) => chunk.text).join('')),
+      idsIn(chunks.map(({ bytes }) => bytes.toString()).join('')),
       Array.from({ length: 130 }, (_, i) => `t${i}`),
     )
-    assert.ok(Math.max(...chunks.map((chunk) => chunk.text.length)) < 2 * large.length)
+    assert.ok(Math.max(...chunks.map(({ bytes }) => bytes.length)) < 2 * large.length)
     assert.ok(chunks.length < 50)
   })
 
@@ -117,6 +120,22 @@ describe('an export', () => {
     assert.equal(await textOf(w, { format: 'ndjson' }), '')
     assert.equal(await textOf(w, { format: 'csv' }), `${TASK_FIELDS.join(',')}\n`)
     assert.equal(await textOf(w, { format: 'tsv', fields: ['taskId', 'task'] }), 'taskId\ttask\n')
+  })
+
+  it('is in UTF-8 whatever encoding the file has', async () => {
+    await using w = await openWorld()
+    const file = `${w.folder}/utf16.db`
+    new SqliteDatabase(file).exec("PRAGMA encoding = 'UTF-16'; CREATE TABLE other (n)").close()
+    const database = await Database.open(`sqlite:${file}`, 'write')
+    try {
+      await migrateTo(database)
+      await putRow(database, { task_id: 'a', queue: 'Žluťoučký 顧客' })
+      const fields = ['queue']
+      assert.equal(await textOf({ database }, { format: 'ndjson', fields }), '{"queue":"Žluťoučký 顧客"}\n')
+      assert.equal(await textOf({ database }, { format: 'csv', fields }), 'queue\nŽluťoučký 顧客\n')
+    } finally {
+      await database.close()
+    }
   })
 
   it('has the fields asked for, in that order', async () => {

@@ -6,12 +6,13 @@ import { isFinal, MOVES, STATUSES, type Status } from '../../src/lib/task/status
 import { type Columns, putRow, storedRow } from '../helpers/rows.js'
 import { DAWN, openWorld } from '../helpers/world.js'
 
-const OWNER: moves.Owner = { taskId: 't', workerId: 'w1', deliveries: 1 }
-const NEXT: moves.Owner = { taskId: 't', workerId: 'w2', deliveries: 2 }
+const OWNER: moves.Owner = { taskId: 't', workerId: 'w1', deliveries: 1, retries: 0 }
+const NEXT: moves.Owner = { taskId: 't', workerId: 'w2', deliveries: 2, retries: 0 }
 const END: moves.End = { at: DAWN + 5, resultExpiresAt: DAWN + 1000 }
 const ERROR = { type: 'FetchError', message: 'no', traceback: 'FetchError: no\n  at x' }
 const STORED = { args: '["kept"]', kwargs: '{"kept":true}', options: '{"headers":{"a":1}}' }
 const LEASE = DAWN + 30_000
+const WAITING: moves.Waiting = { retries: 1, eta: DAWN + 60_000, error: ERROR, stored: STORED, queue: 'mail', priority: 3 }
 
 /** A row in a status, as the moves that lead there leave it. */
 const ROWS: Record<Status | 'UPLOADING', Columns> = {
@@ -31,18 +32,21 @@ type Verb = (sql: Sql) => Promise<boolean>
 
 /** Every verb there is, by the status it leads to, for a row whose lease ran out at DAWN. */
 const VERBS: Record<Status, readonly Verb[]> = {
-  PENDING: [],
+  PENDING: [(sql) => moves.moveToPending(sql, OWNER, DAWN + 5)],
   SCHEDULED: [],
-  STARTED: [(sql) => moves.moveToStarted(sql, NEXT, 0, LEASE, 3, null, DAWN + 5)],
-  RETRY: [(sql) => moves.moveToRetry(sql, OWNER, 1, DAWN + 60_000, ERROR, STORED, DAWN + 5)],
+  STARTED: [(sql) => moves.moveToStarted(sql, NEXT, LEASE, 3, null, true, DAWN + 5)],
+  RETRY: [(sql) => moves.moveToRetry(sql, OWNER, WAITING, DAWN + 5)],
   SUCCESS: [(sql) => moves.moveToSuccess(sql, OWNER, '{"a":1}', END)],
   FAILURE: [(sql) => moves.moveToFailure(sql, OWNER, ERROR, END), (sql) => moves.failUnstarted(sql, 't', ERROR, END)],
-  REVOKED: [(sql) => moves.revokeUnstarted(sql, 't', 'expired', END), (sql) => moves.revokeScheduled(sql, 't', 'expired', END)],
-  IGNORED: [],
+  REVOKED: [
+    (sql) => moves.revokeUnstarted(sql, 't', 'expired', END),
+    (sql) => moves.revokeScheduled(sql, 't', 'expired', END),
+    (sql) => moves.moveToRevoked(sql, OWNER, 'terminated', END),
+    (sql) => moves.revokeOpen(sql, 't', 'revoked', false, END),
+  ],
+  IGNORED: [(sql) => moves.moveToIgnored(sql, OWNER, END)],
   SCHEDULED_SENT: [(sql) => moves.moveToScheduledSent(sql, 't', 'new', STORED, END)],
 }
-
-const NO_VERB_YET: readonly Status[] = ['IGNORED']
 
 /** The columns that `verb` changes in a row, and what they become; null when it says that it did nothing. */
 async function changes(columns: Columns, verb: Verb): Promise<Partial<StoredRow> | null> {
@@ -69,13 +73,21 @@ async function movesOf(from: keyof typeof ROWS, to: Status): Promise<Partial<Sto
 }
 
 const started = (sql: Sql, given: Partial<{ owner: moves.Owner; retries: number; options: string | null; now: number }>) =>
-  moves.moveToStarted(sql, given.owner ?? NEXT, given.retries ?? 0, LEASE, 3, given.options ?? null, given.now ?? DAWN + 5)
+  moves.moveToStarted(
+    sql,
+    { ...(given.owner ?? NEXT), retries: given.retries ?? 0 },
+    LEASE,
+    3,
+    given.options ?? null,
+    true,
+    given.now ?? DAWN + 5,
+  )
 
 describe('a move', () => {
   for (const from of [...STATUSES, 'UPLOADING'] as const) {
     const allowed: readonly Status[] = MOVES[from === 'UPLOADING' ? 'STARTED' : from]
     it(`from ${from} is accepted to ${allowed.join(', ') || 'nothing'}, and refused to the rest`, async () => {
-      for (const to of STATUSES.filter((status) => !NO_VERB_YET.includes(status))) {
+      for (const to of STATUSES) {
         const moved = await movesOf(from, to)
         assert.equal(moved.length > 0, allowed.includes(to), `${from} to ${to}`)
         for (const { finished_at } of moved) assert.equal(finished_at, isFinal(to) ? END.at : undefined)
@@ -119,9 +131,9 @@ describe('the move to STARTED', () => {
     assert.notEqual(await changes(waiting, (sql) => started(sql, { retries: 1 })), null)
   })
 
-  it('notes the options that only the worker knows, and else leaves them', async () => {
+  it('adds the options that only the worker knows, and else leaves them', async () => {
     const row = { ...ROWS.PENDING, options: '{"headers":{}}' }
-    assert.equal((await changes(row, (sql) => started(sql, { options: '{"acksLate":true}' })))?.options, '{"acksLate":true}')
+    assert.equal((await changes(row, (sql) => started(sql, { options: '{"acksLate":true}' })))?.options, '{"headers":{},"acksLate":true}')
     assert.equal((await changes(row, (sql) => started(sql, {})))?.options, undefined)
   })
 })
@@ -177,10 +189,13 @@ describe('the end of an execution', () => {
 
   it('as RETRY frees the row, which waits with the whole of its arguments', async () => {
     const row = { ...ROWS.STARTED, claimed_at: DAWN, args: '["[redacted]"]', options: '{"redacted":["args[0]"]}' }
-    assert.deepEqual(await changes(row, (sql) => moves.moveToRetry(sql, OWNER, 1, DAWN + 60_000, ERROR, STORED, DAWN + 5)), {
+    assert.deepEqual(await changes(row, (sql) => moves.moveToRetry(sql, OWNER, WAITING, DAWN + 5)), {
       status: 'RETRY',
       retries: 1,
       eta: DAWN + 60_000,
+      queue: 'mail',
+      routing_key: 'mail',
+      priority: 3,
       error_type: 'FetchError',
       error_message: 'no',
       traceback: ERROR.traceback,
@@ -214,6 +229,20 @@ describe('the end of a task that no worker has', () => {
   })
 })
 
+describe('the move back to PENDING', () => {
+  it('by its owner leaves nobody with the row, and its deliveries counted', async () => {
+    const held = { ...ROWS.STARTED, lease_until: LEASE }
+    assert.deepEqual(await changes(held, (sql) => moves.moveToPending(sql, OWNER, DAWN + 5)), {
+      status: 'PENDING',
+      worker_id: null,
+      lease_until: null,
+      started_at: null,
+      updated_at: DAWN + 5,
+    })
+    assert.equal(await changes(held, (sql) => moves.moveToPending(sql, NEXT, DAWN + 5)), null)
+  })
+})
+
 describe('the move to SCHEDULED_SENT', () => {
   it('names the task that was sent, and drops the error of an earlier try', async () => {
     const row = { ...ROWS.SCHEDULED, error_type: 'UnsendableRowError', error_message: 'no' }
@@ -240,12 +269,6 @@ describe('the lease of a started row', () => {
     const extended = await changes(ROWS.STARTED, (sql) => moves.extendLease(sql, OWNER, LEASE))
     assert.deepEqual(extended, { lease_until: LEASE })
     assert.equal(await changes(ROWS.STARTED, (sql) => moves.extendLease(sql, NEXT, LEASE)), null)
-  })
-
-  it('is ended by its owner, so that the next worker need not wait', async () => {
-    const held = { ...ROWS.STARTED, lease_until: LEASE }
-    assert.deepEqual(await changes(held, (sql) => moves.endLease(sql, OWNER, DAWN)), { lease_until: DAWN })
-    assert.equal(await changes(held, (sql) => moves.endLease(sql, NEXT, DAWN)), null)
   })
 
   it("is nobody's once the row waits for a retry or has ended", async () => {

@@ -2,17 +2,27 @@ import assert from 'node:assert/strict'
 import { readdir } from 'node:fs/promises'
 import SqliteDatabase from 'better-sqlite3'
 import * as messages from '../../src/lib/broker/sql/messages.js'
+import type { Arrival } from '../../src/lib/canvas/settle.js'
 import type { Binding, Sql } from '../../src/lib/database/sql.js'
+import * as arrivals from '../../src/lib/ledger/arrivals.js'
 import * as attempts from '../../src/lib/ledger/attempts.js'
 import * as due from '../../src/lib/ledger/due.js'
+import * as expired from '../../src/lib/ledger/expired.js'
 import { exportRows } from '../../src/lib/ledger/export.js'
 import * as filters from '../../src/lib/ledger/filter.js'
 import * as find from '../../src/lib/ledger/find.js'
 import * as fixJson from '../../src/lib/ledger/fix-json.js'
+import * as groups from '../../src/lib/ledger/groups.js'
+import * as lost from '../../src/lib/ledger/lost.js'
 import * as moves from '../../src/lib/ledger/moves.js'
 import * as purge from '../../src/lib/ledger/purge.js'
+import * as rate from '../../src/lib/ledger/rate.js'
 import * as record from '../../src/lib/ledger/record.js'
+import type { TaskRow } from '../../src/lib/ledger/row.js'
 import * as stale from '../../src/lib/ledger/stale.js'
+import * as standing from '../../src/lib/ledger/standing.js'
+import * as tree from '../../src/lib/ledger/tree.js'
+import * as unbegun from '../../src/lib/ledger/unbegun.js'
 import * as workers from '../../src/lib/ledger/workers.js'
 import { aBeginning, aMessage } from '../helpers/rows.js'
 import { ROOT } from '../helpers/run.js'
@@ -22,6 +32,8 @@ const ROWS = 200_000
 /** Rows in each open condition. */
 const OPEN = 300
 const MESSAGES = 5000
+/** Groups of 40 members; every 20th is a chord that still waits. */
+const GROUPS = 2000
 
 /** The first rows are open, 300 in each condition; the rest has ended, nearly all of it well. */
 const GENERATE = `
@@ -49,6 +61,20 @@ const GENERATE_MESSAGES = `
 const GENERATE_ATTEMPTS = `
   INSERT INTO task_attempt (task_id, seq, at, kind)
   SELECT task_id, 1, updated_at, 'failure' FROM task_result WHERE status IN ('FAILURE', 'RETRY')`
+
+const GENERATE_GROUPS = `
+  INSERT INTO task_group (group_id, size, remaining, failed, body, root_id, parent_id, deadline, submitted_at, finished_at)
+  WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < ${GROUPS})
+  SELECT printf('group-%05d', n), 40, CASE WHEN n % 20 = 0 THEN 2 ELSE 0 END, 0, CASE WHEN n % 2 = 0 THEN '{"kind":"group","members":[]}' END,
+    'id-0000000', NULL, ${DAWN} + n, ${DAWN} - n, CASE WHEN n % 20 > 0 THEN ${DAWN} END FROM numbers`
+
+const GENERATE_MEMBERS = `
+  INSERT INTO task_group_member (group_id, group_index, task_id, status)
+  WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < 40 * ${GROUPS})
+  SELECT printf('group-%05d', n / 40), n % 40, printf('id-%07d', n + 100000), CASE WHEN n % 800 > 1 THEN 'SUCCESS' END FROM numbers`
+
+const GENERATE_PLACES = `
+  UPDATE task_result SET group_id = printf('group-%05d', (id - 100001) / 40), group_index = (id - 100001) % 40 WHERE id > 100000 AND id <= 100000 + 40 * ${GROUPS}`
 
 /** Runs what a query sends, after it has asked SQLite how it will do it. */
 class Recorder implements Sql {
@@ -79,7 +105,7 @@ class Recorder implements Sql {
 }
 
 /** Indexes that hold nothing but open rows, or held messages. */
-const SMALL = /USING (COVERING )?INDEX (task_result_(in_flight|unpublished|due|claimed|open)|task_message_held)$/
+const SMALL = /USING (COVERING )?INDEX (task_result_(in_flight|unpublished|due|claimed|open)|task_message_held|task_group_deadline)$/
 
 /** A range of the primary key: the page of a list that goes over the whole ledger. */
 const KEYSET = /^SEARCH task_result USING INTEGER PRIMARY KEY/
@@ -93,10 +119,19 @@ function isWholePass(detail: string, made: readonly string[]): boolean {
 
 type Call = (sql: Sql) => Promise<unknown>
 
-const OWNER: moves.Owner = { taskId: 'id-0000700', workerId: 'w4', deliveries: 1 }
+const OWNER: moves.Owner = { taskId: 'id-0000700', workerId: 'w4', deliveries: 1, retries: 0 }
 const END: moves.End = { at: DAWN, resultExpiresAt: DAWN }
 const ERROR = { type: 'Error', message: 'no', traceback: null }
 const STORED = { args: '[]', kwargs: '{}', options: '{}' }
+const GROUP = { groupId: 'group-new', body: null, rootId: 'id-0000000', parentId: null, deadline: null }
+const ARRIVAL: Arrival = {
+  groupId: 'group-00020',
+  groupIndex: 0,
+  taskId: 'id-0100800',
+  task: 'app1.task1',
+  end: { status: 'SUCCESS', value: 4 },
+  culprit: 'id-0100800',
+}
 const STALE: stale.StaleFilter = { cutoff: DAWN, now: DAWN, limit: 1_000_000 }
 const AN_HOUR: stale.StaleFilter = {
   ...STALE,
@@ -113,9 +148,30 @@ const drain = async (rows: AsyncIterable<unknown>, pages: number): Promise<void>
 }
 
 /** Every query, as the program asks it: answered by an index, however many rows have ended. */
+const aLostRow = async (sql: Sql) => (await find.findTask(sql, 'id-0000900')) as TaskRow
+
 const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   recordAttempt: (sql) => attempts.recordAttempt(sql, 'id-0002800', 'retry', null, ERROR, DAWN),
   attemptsOf: (sql) => attempts.attemptsOf(sql, 'id-0002800'),
+  rejectionsOf: (sql) => attempts.rejectionsOf(sql, 'id-0002800'),
+
+  recordGroup: (sql) => groups.recordGroup(sql, { ...GROUP, members: ['id-0000001', 'id-0000002'] }, DAWN),
+  addMembers: (sql) => groups.addMembers(sql, 'group-00020', 40, ['id-0000001']),
+  replaceMember: (sql) => groups.replaceMember(sql, 'group-00020', 0, 'id-0000001'),
+  groupOf: (sql) => groups.groupOf(sql, 'group-00020'),
+  membersOf: (sql) => groups.membersOf(sql, 'group-00020'),
+  countMembers: (sql) => groups.countMembers(sql, 'group-00020'),
+  findMissing: (sql) => groups.findMissing(sql, 'group-00020'),
+  resultsOf: (sql) => groups.resultsOf(sql, 'group-00020'),
+  forgetGroup: (sql) => groups.forgetGroup(sql, 'group-00021'),
+  removeGroups: (sql) => groups.removeGroups(sql, ['group-00021', 'group-00022']),
+  arrive: [0, 1, 2].map((groupIndex) => (sql) => arrivals.arrive(sql, { ...ARRIVAL, groupIndex }, DAWN)),
+  findExpiredGroups: (sql) => arrivals.findExpiredGroups(sql, DAWN + 100, 10),
+  endChord: (sql) => arrivals.endChord(sql, 'group-00020', DAWN),
+  forgetBody: (sql) => arrivals.forgetBody(sql, 'group-00022'),
+  nextDeadline: (sql) => arrivals.nextDeadline(sql),
+  recordUnbegun: (sql) => unbegun.recordUnbegun(sql, aMessage({ id: 'id-0004999' }), STORED, { status: 'FAILURE', error: ERROR }, END),
+  findExpired: (sql) => expired.findExpired(sql, DAWN, 10),
 
   claimDue: (sql) => due.claimDue(sql, ['a', 'b', 'c'], DAWN, DAWN),
   resumeClaims: (sql) => due.resumeClaims(sql, DAWN, DAWN, 100),
@@ -137,6 +193,9 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
     (sql) => filters.findTasks(sql, { statuses: ['FAILURE'] }, 50, 1000),
     (sql) => filters.findTasks(sql, { statuses: ['FAILURE', 'REVOKED', 'PENDING'] }, 50),
     (sql) => filters.findTasks(sql, { statuses: ['FAILURE'], tasks: ['app1.*'], cutoff: new Date(DAWN - 3_600_000) }, 1_000_000),
+    (sql) => filters.findTasks(sql, { open: true }, 1001),
+    (sql) => filters.findTasks(sql, { open: true, tasks: ['app1.*'] }, 1001),
+    (sql) => filters.findTasks(sql, { open: true, queue: 'queue1', since: new Date(DAWN - 1e9) }, 1001),
     (sql) => filters.findTasks(sql, { queue: 'nowhere' }, 50),
     (sql) => filters.findTasks(sql, { errorType: 'Error1' }, 50),
   ],
@@ -148,22 +207,33 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   findTask: (sql) => find.findTask(sql, 'id-0001000'),
   statusOf: (sql) => find.statusOf(sql, 'id-0001000'),
+  standingsOf: (sql) => standing.standingsOf(sql, ['id-0001000', 'id-0100000']),
+  endsOf: (sql) => standing.endsOf(sql, ['id-0001000', 'id-0100000']),
+  findTaken: (sql) => find.findTaken(sql, ['id-0001000', 'new'], ['group-00020']),
   findIds: (sql) => find.findIds(sql, 'id-00010', 5),
   retriesOf: (sql) => find.retriesOf(sql, 'id-0003998'),
   childrenOf: (sql) => find.childrenOf(sql, 'id-0001000'),
+  treeOf: (sql) => tree.treeOf(sql, 'id-0001000', 100),
 
   quoteResult: (sql) => fixJson.quoteResult(sql, { id: 5000, taskId: 'id-0004999', text: '4' }),
 
-  moveToStarted: (sql) => moves.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, 0, DAWN + 1, 3, null, DAWN),
+  moveToStarted: (sql) => moves.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, DAWN + 1, 3, null, true, DAWN),
   moveToSuccess: (sql) => moves.moveToSuccess(sql, OWNER, '1', END),
   moveToFailure: (sql) => moves.moveToFailure(sql, OWNER, ERROR, END),
   failUnstarted: (sql) => moves.failUnstarted(sql, 'id-0000001', ERROR, END),
-  moveToRetry: (sql) => moves.moveToRetry(sql, OWNER, 1, DAWN + 1, ERROR, STORED, DAWN),
+  moveToRetry: (sql) =>
+    moves.moveToRetry(sql, OWNER, { retries: 1, eta: DAWN + 1, error: ERROR, stored: STORED, queue: 'default', priority: 0 }, DAWN),
+  moveToPending: (sql) => moves.moveToPending(sql, OWNER, DAWN),
+  moveToIgnored: (sql) => moves.moveToIgnored(sql, OWNER, END),
+  moveToReplaced: (sql) => moves.moveToReplaced(sql, OWNER, 'id-0000001', END),
+  moveToRevoked: (sql) => moves.moveToRevoked(sql, OWNER, 'terminated', END),
+  revokeOpen: (sql) => moves.revokeOpen(sql, 'id-0000001', 'revoked', false, END),
+  updateOwned: (sql) => moves.updateOwned(sql, OWNER, 'PROGRESS', '{}', DAWN),
+  postpone: (sql) => moves.postpone(sql, 'id-0000001', 0, DAWN + 1, STORED, DAWN),
   revokeUnstarted: (sql) => moves.revokeUnstarted(sql, 'id-0000001', 'expired', END),
   revokeScheduled: (sql) => moves.revokeScheduled(sql, 'id-0001900', 'expired', END),
   moveToScheduledSent: (sql) => moves.moveToScheduledSent(sql, 'id-0002200', 'sent-2200', STORED, END),
   extendLease: (sql) => moves.extendLease(sql, OWNER, DAWN + 1),
-  endLease: (sql) => moves.endLease(sql, OWNER, DAWN),
   isRunning: (sql) => moves.isRunning(sql, 'id-0000700', 0, DAWN),
   removeOwned: (sql) => moves.removeOwned(sql, OWNER),
 
@@ -196,6 +266,12 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
     (sql) => stale.findStaleScheduled(sql, { ...AN_HOUR, reasons: ['claimed'] }),
   ],
 
+  findRescuable: (sql) => lost.findRescuable(sql, DAWN, 10),
+  failLost: async (sql) => lost.failLost(sql, await aLostRow(sql), ERROR, END),
+  retryLost: async (sql) => lost.retryLost(sql, await aLostRow(sql), ERROR, DAWN),
+  findEnded: (sql) => lost.findEnded(sql, 'w1', ['id-0000001', 'id-0004000']),
+  takeTurn: (sql) => rate.takeTurn(sql, 'limited', 1000, DAWN),
+
   beat: (sql) => workers.beat(sql, { workerId: 'w', host: 'h', pid: 1, queues: [] }, DAWN, DAWN),
   removeWorker: (sql) => workers.removeWorker(sql, 'w'),
   removeSilentWorkers: (sql) => workers.removeSilentWorkers(sql, DAWN),
@@ -205,12 +281,20 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   releaseHeld: (sql) => messages.releaseHeld(sql, DAWN + 100),
   claimMessages: (sql) => messages.claimMessages(sql, 'queue1', 10, DAWN),
   deleteHeld: (sql) => messages.deleteHeld(sql, 1, 1),
+  deleteMessages: (sql) => messages.deleteMessages(sql, ['id-0000001', 'id-0100000']),
   setHeld: (sql) => messages.setHeld(sql, 1, 1, DAWN),
   anythingReady: [
     (sql) => messages.anythingReady(sql, ['queue1', 'queue2'], DAWN - 1),
     (sql) => messages.anythingReady(sql, ['nowhere'], DAWN - 1),
   ],
   hasMessage: (sql) => messages.hasMessage(sql, 'id-0000001'),
+}
+
+/** What a sender asks again and again. */
+const DUE: Readonly<Record<string, Call>> = {
+  claimDue: (sql) => due.claimDue(sql, ['a', 'b', 'c'], DAWN, DAWN),
+  findDueRetries: (sql) => due.findDueRetries(sql, DAWN, DAWN, 100),
+  nextEta: (sql) => due.nextEta(sql, DAWN),
 }
 
 /** What goes over the ledger on purpose, a page at a time, each page a range of the primary key. */
@@ -243,7 +327,8 @@ describe('the plan of a query, with 200 000 rows that have ended', () => {
     w = await openWorld()
     raw = new SqliteDatabase(w.database.filename)
     raw.pragma('synchronous = OFF')
-    for (const statement of [GENERATE, GENERATE_MESSAGES, GENERATE_ATTEMPTS]) raw.exec(statement)
+    for (const statement of [GENERATE, GENERATE_MESSAGES, GENERATE_ATTEMPTS, GENERATE_GROUPS, GENERATE_MEMBERS, GENERATE_PLACES])
+      raw.exec(statement)
   })
 
   after(async () => {
@@ -273,6 +358,13 @@ describe('the plan of a query, with 200 000 rows that have ended', () => {
       for (const [name, calls] of Object.entries(INDEXED)) {
         it(`of ${name} goes through indexes`, async () => {
           for (const call of [calls].flat()) assert.deepEqual((await recorded(call)).faults, [])
+        })
+      }
+
+      for (const [name, call] of Object.entries(DUE)) {
+        it(`of ${name} goes by the eta, and meets nothing that is due later`, async () => {
+          const read = (await recorded(call)).plans.flatMap((plan) => /task_result .*INDEX (\S+)/.exec(plan)?.[1] ?? [])
+          assert.deepEqual(read, ['task_result_due'])
         })
       }
 

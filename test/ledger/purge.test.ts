@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { recordAttempt } from '../../src/lib/ledger/attempts.js'
 import { countPurgeable, finishedBeyond, forget, type PurgeBound, purgeBatch } from '../../src/lib/ledger/purge.js'
 import { STATUSES } from '../../src/lib/task/status.js'
-import { putRow } from '../helpers/rows.js'
+import { aMessage, putRow } from '../helpers/rows.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
 
 const at = (ms: number) => new Date(DAWN + ms)
@@ -36,7 +36,7 @@ async function left({ database }: World): Promise<string[]> {
   return rows.map(({ task_id }) => task_id)
 }
 
-const purge = (w: World, bound: PurgeBound, limit = 100) => w.database.write((sql) => purgeBatch(sql, bound, limit))
+const purge = async (w: World, bound: PurgeBound, limit = 100) => (await w.database.write((sql) => purgeBatch(sql, bound, limit))).length
 
 describe('a purge', () => {
   const cases: readonly (readonly [string, PurgeBound, readonly string[]])[] = [
@@ -71,6 +71,17 @@ describe('a purge', () => {
     assert.deepEqual(await left(w), ['ended-3'])
     assert.equal(await purge(w, {}, 3), 1)
     assert.equal(await purge(w, {}, 3), 0)
+  })
+
+  it('through the app takes the messages of what it deletes along, and no other', async () => {
+    await using w = await filled()
+    await w.broker.publish(['ended-1', 'PENDING', 'stranger', 'ended-3'].map((id) => aMessage({ id })))
+    await w.app.tasks.purge({ cutoff: at(2) })
+    const waiting = await w.broker.receive(['default'], 10, 1000)
+    assert.deepEqual(
+      waiting.map(({ message }) => message.id),
+      ['PENDING', 'stranger', 'ended-3'],
+    )
   })
 
   it('through the app goes on until nothing is left, and stops when it is told to', async () => {

@@ -6,6 +6,7 @@ import type { Sql } from '../../src/lib/database/sql.js'
 import { Redaction } from '../../src/lib/ledger/arguments.js'
 import { findTask } from '../../src/lib/ledger/find.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
+import { Follower } from '../../src/lib/publish/follow.js'
 import { Publisher, TaskIdTakenError } from '../../src/lib/publish/publisher.js'
 import { Sender } from '../../src/lib/schedule/sender.js'
 import { UsageError } from '../../src/lib/task/errors.js'
@@ -308,12 +309,14 @@ async function apart(options: { trackPublish?: boolean } = {}) {
   const redaction = new Redaction([])
   const tracking = { trackPublish: options.trackPublish ?? true, scheduleEta: true }
   const publisher = new Publisher(w.database, broker, redaction, { beforePublish: [], afterPublish: [] }, tracking, w.clock.now, report)
-  const sender = new Sender(w.database, publisher, redaction, { batch: 10, leaseMs: 30_000, resultExpires: null }, report, w.clock.now)
+  const follower = new Follower(publisher, redaction, w.settings, w.clock.now)
+  const settings = { batch: 10, leaseMs: 30_000, resultExpires: null }
+  const sender = new Sender(w.database, publisher, follower, redaction, settings, report, w.clock.now)
   const close = async () => {
     await elsewhere[Symbol.asyncDispose]()
     await w[Symbol.asyncDispose]()
   }
-  return { ...w, broker, publisher, sender, errors, [Symbol.asyncDispose]: close }
+  return { ...w, broker, publisher, follower, sender, errors, [Symbol.asyncDispose]: close }
 }
 
 describe('a publish to a broker outside the ledger', () => {
@@ -360,6 +363,33 @@ describe('a publish to a broker outside the ledger', () => {
     await assert.rejects(w.publisher.publish(aMessage({ id: 'i', options: { ignoreResult: true } })), /ECONNREFUSED/)
     assert.deepEqual(await counts(w), NOTHING)
   })
+
+  for (const [what, options, untracked] of [
+    ['whose result is ignored', { ignoreResult: true }, {}],
+    ['of trackPublish false', {}, { trackPublish: false }],
+  ] as const) {
+    it(`that is away when a scheduled task ${what} is due gets it once it is back: the row of the new task keeps it`, async () => {
+      await using w = await apart(untracked)
+      await w.publisher.publish(aMessage({ eta: DAWN + 1000, options }))
+      w.clock.advance(1001)
+      w.broker.away = true
+      const [sent] = await w.sender.sendDue()
+      const newId = sent?.newTaskId ?? assert.fail('nothing was sent')
+      assert.deepEqual(
+        (await w.app.tasks.findStale()).map(({ taskId, reason }) => [taskId, reason]),
+        [[newId, 'unpublished']],
+      )
+      w.broker.away = false
+      w.clock.advance(30_000)
+      assert.deepEqual(
+        (await w.sender.sendDue()).map(({ newTaskId, outcome }) => [newTaskId, outcome]),
+        [[newId, 'sent']],
+      )
+      const [delivery] = await w.broker.receive(['default'], 10, 1000)
+      assert.deepEqual([delivery?.message.id, delivery?.message.options], [newId, options])
+      assert.deepEqual(await w.sender.sendDue(), [])
+    })
+  }
 
   it('inside a transaction is sent after the commit, and never after a rollback', async () => {
     await using w = await apart()

@@ -113,7 +113,7 @@ describe('an option of a publish', () => {
     [{ headers: 'x' }, 'headers: expected an object, got: x'],
     [
       { que: 'q' },
-      'there is no publish option named que; the options are kwargs, queue, priority, headers, expires, eta, countdown, ignoreResult, resultExpires, taskId and trx',
+      'there is no publish option named que; the options are kwargs, queue, priority, headers, expires, eta, countdown, ignoreResult, resultExpires, softTimeLimit, timeLimit, taskId, link, linkError, scope, workflowExpires and trx',
     ],
   ]
   for (const [options, text] of wrong) {

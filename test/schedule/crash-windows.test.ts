@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { defineTask } from '../../src/lib/app/task.js'
-import { messageFor } from '../../src/lib/publish/request.js'
+import { messageFor, type PublishOptions } from '../../src/lib/publish/request.js'
 import type { TaskContext, TaskDefinition } from '../../src/lib/task/definition.js'
+import { SETTABLE_DEFAULTS } from '../../src/lib/task/options.js'
 import type { Worker } from '../../src/lib/worker/worker.js'
 import { OUTSIDE_LEASE_MS, type Outside, OutsideBroker, openOutside } from '../helpers/outside.js'
 import { Processes } from '../helpers/processes.js'
@@ -31,8 +32,8 @@ class Notes implements AsyncDisposable {
       if (task.request.retries === 0) task.retry({ countdown: retryAfterSeconds })
     }
     const tasks = new Map<string, TaskDefinition>([
-      ['note', defineTask({ name: 'note', bind: true }, note)],
-      ['once more', defineTask({ name: 'once more', bind: true }, onceMore)],
+      ['note', defineTask({ name: 'note', bind: true }, note, SETTABLE_DEFAULTS)],
+      ['once more', defineTask({ name: 'once more', bind: true }, onceMore, SETTABLE_DEFAULTS)],
     ])
     this.worker = outside.worker(tasks)
     this.ended = this.worker.run()
@@ -52,9 +53,9 @@ async function killAt(w: World, work: 'send' | 'publish', point: string): Promis
   await program.kill()
 }
 
-async function schedule(outside: Outside): Promise<{ id: string; eta: number }> {
+async function schedule(outside: Outside, options: PublishOptions = {}): Promise<{ id: string; eta: number }> {
   const eta = Date.now() + 200
-  const message = messageFor('note', [], { eta: new Date(eta) }, {}, ROUTING, null, Date.now())
+  const message = messageFor('note', [], { ...options, eta: new Date(eta) }, {}, ROUTING, null, Date.now())
   await outside.publisher.publish(message)
   return { id: message.id, eta }
 }
@@ -109,6 +110,25 @@ describe('a scheduled task on an outside broker', () => {
       assert.equal(await w.app.tasks.count(), 2)
     })
   }
+
+  it('whose result is ignored and whose sender is killed before the broker has it runs once, and leaves no row', async () => {
+    await using w = await openWorld({ now: Date.now })
+    await using outside = await openOutside(w.url, messagesUrl(w))
+    const { id } = await schedule(outside, { ignoreResult: true })
+    await killAt(w, 'send', 'recorded')
+    const newId = (await w.app.tasks.get(id))?.scheduledId ?? assert.fail('no claim')
+    assert.deepEqual(
+      (await w.app.tasks.findStale()).map(({ taskId, reason }) => [taskId, reason]),
+      [[newId, 'unpublished']],
+    )
+    await sendUntil(outside, () => messagesOf(outside, newId))
+    await using notes = new Notes(outside, 0)
+    await until(async () => (await w.app.tasks.get(newId)) === null && !(await messagesOf(outside, newId)), 'it to run')
+    assert.deepEqual(
+      notes.executions.map((execution) => execution.id),
+      [newId],
+    )
+  })
 
   it('whose claim is released while its sender is slow is sent under the new claim only', async () => {
     await using w = await openWorld({ now: Date.now })

@@ -84,6 +84,38 @@ describe('a scheduled task', () => {
     assert.equal((await received(w)).length, 1)
   })
 
+  // Celery on Redis runs it once for each visibility timeout that passes before its eta
+  for (const scheduleEta of [true, false]) {
+    const where = scheduleEta ? 'with the sender' : 'with the broker'
+    it(`hours ahead is run once, however many leases of however many workers pass before: it waits ${where}`, async () => {
+      await using w = await openWorld({ settings: { lease: 30, scheduleEta } })
+      const there = await w.join()
+      const runs: number[] = []
+      for (const { app } of [w, there]) {
+        app.task({ name: 'email', acksLate: true }, () => runs.push(w.clock.now()))
+        app.task('probe', () => 1)
+      }
+      await using _here = working(w.app)
+      await using _there = working(there.app)
+      const due = w.clock.now() + 3 * HOUR
+      const result = await scheduleIn(w, 3 * HOUR)
+      const probed = async () => {
+        const probe = await w.app.sendTask('probe', [], { countdown: 0.001 })
+        w.clock.advance(2)
+        await probe.get({ timeout: 10 }) // what was due before it has been sent, and received
+      }
+      for (let minutes = 30; minutes <= 360; minutes += 30) {
+        w.clock.advance(HOUR / 2)
+        await probed()
+        if (minutes < 180) assert.deepEqual(runs, [], `after ${minutes} minutes`)
+        else await result.get({ timeout: 10 })
+      }
+      assert.equal(runs.length, 1)
+      assert.ok((runs[0] ?? 0) >= due)
+      assert.equal((await w.app.tasks.list({ tasks: ['email'] })).length, scheduleEta ? 2 : 1)
+    })
+  }
+
   it('keeps its place in the tree of the task that published it', async () => {
     await using w = await openWorld()
     const parent = w.app.task('parent', async () => (await w.app.sendTask('email', [], { countdown: 60 })).id)
@@ -332,6 +364,29 @@ describe('a running sender', () => {
     const near = await other.app.sendTask('email', [], { countdown: 0.05 })
     assert.equal(await near.get({ timeout: 10 }), 'sent')
     assert.equal((await rowOf(w, far.id)).status, 'SCHEDULED')
+  })
+
+  it('sends a retry and an unpublished task that are due although hundreds of scheduled tasks are', async () => {
+    await using w = await openWorld()
+    const again = w.app.task({ name: 'again', bind: true }, ({ retry }) => retry({ countdown: 60 }))
+    const retried = await again.delay()
+    {
+      await using _ = working(w.app, { sender: false })
+      await until(async () => (await retried.state()) === 'RETRY', 'the retry')
+    }
+    const unsent = await w.app.sendTask('email')
+    await w.database.run('DELETE FROM task_message', [])
+    await w.database.run('UPDATE task_result SET published_at = NULL WHERE task_id = ?', [unsent.id])
+    await Promise.all(Array.from({ length: 1000 }, (_, i) => scheduleIn(w, 1000 + i)))
+    w.clock.advance(HOUR)
+    const sending = new AbortController()
+    const ended = w.sender.run(sending.signal)
+    await until(async () => (await w.app.tasks.count({ statuses: ['SCHEDULED'] })) === 0, 'the scheduled tasks to be sent')
+    sending.abort()
+    await ended
+    const ids = (await received(w)).map(({ id }) => id)
+    assert.equal(ids.length, 1002)
+    for (const { id } of [retried, unsent]) assert.ok(ids.indexOf(id) < 200, `${ids.indexOf(id)} tasks were sent before it`)
   })
 
   it('does not run in a worker that is told to have none', async () => {

@@ -63,6 +63,10 @@ describe('the JSON text of a value', () => {
     assert.equal(JSON.parse(encodeJson('\ud800', 'args')), '\ud800')
   })
 
+  it('has one zero', () => {
+    assert.equal(encodeJson([Math.round(-0.4), { n: -0 }], 'result'), '[0,{"n":0}]')
+  })
+
   it('may hold one object twice', () => {
     const card = { number: 1 }
     assert.equal(encodeJson([card, card], 'args'), '[{"number":1},{"number":1}]')

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { Retry } from '../../src/lib/task/ending.js'
 import type { Outcome } from '../../src/lib/task/outcome.js'
-import { backoffSeconds, DEFAULT_RETRY_POLICY, outcomeOfError, Retry, type RetryPolicy, retryEta } from '../../src/lib/task/retry-policy.js'
+import { backoffSeconds, DEFAULT_RETRY_POLICY, outcomeOfError, type RetryPolicy, retryEta } from '../../src/lib/task/retry-policy.js'
 
 const NOW = 1_000_000
 const LARGEST = 1 - 2 ** -53

@@ -21,10 +21,11 @@ describe('a status', () => {
     for (const status of FINAL_STATUSES) assert.ok(reached.has(status), status)
   })
 
-  it('is never left for PENDING or SCHEDULED: these are only beginnings', () => {
+  it('is never left for SCHEDULED, and for PENDING only by a started task that is given back', () => {
     for (const status of STATUSES) {
       const next: readonly string[] = MOVES[status]
-      assert.ok(!next.includes('PENDING') && !next.includes('SCHEDULED'), status)
+      assert.ok(!next.includes('SCHEDULED'), status)
+      assert.equal(next.includes('PENDING'), status === 'STARTED', status)
     }
   })
 

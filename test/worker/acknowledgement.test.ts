@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { defineTask } from '../../src/lib/app/task.js'
 import type { Delivery } from '../../src/lib/broker/broker.js'
 import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
+import { messageFor } from '../../src/lib/publish/request.js'
+import { Retry } from '../../src/lib/task/ending.js'
+import { SETTABLE_DEFAULTS } from '../../src/lib/task/options.js'
+import { OutsideBroker, openOutside } from '../helpers/outside.js'
+import { openSite } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
 import { gate, working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -51,6 +60,22 @@ describe('a running task', () => {
     assert.deepEqual({ leaseUntil, finishedAt }, { leaseUntil: null, finishedAt: new Date(w.clock.now()) })
   })
 
+  // Celery keeps both in the result of a STARTED task
+  it('is found with the process and the machine that run it', async () => {
+    await using site = await openSite()
+    site.start('worker', '--app', 'test/fixtures/pool-app.mjs')
+    const { id } = await site.app.sendTask('hold', [join(site.folder, 'side-effects')])
+    const [, pid] = await until(async () => {
+      const text = await readFile(join(site.folder, 'side-effects'), 'utf8').catch(() => '')
+      return text.endsWith('\n') && text.trim().split(' ')
+    }, 'the body to run')
+    const { status, workerId } = await rowOf(site, id)
+    assert.equal(status, 'STARTED')
+    assert.deepEqual(await site.database.all('SELECT host, pid FROM task_worker WHERE worker_id = ?', [workerId]), [
+      { host: hostname(), pid: Number(pid) },
+    ])
+  })
+
   for (const [ending, body, status] of [
     ['succeeds', () => 1, 'SUCCESS'],
     ['fails', () => Promise.reject(new Error('boom')), 'FAILURE'],
@@ -82,6 +107,27 @@ describe('a running task', () => {
     assert.equal(await hasMessage(w.database, result.id), false)
   })
 
+  it('with acksLate that fails is not run again, whether its message is acked or, by acksOnFailureOrTimeout false, rejected', async () => {
+    await using w = await openWorld()
+    const runs: string[] = []
+    const fail = (name: string) => () => {
+      runs.push(name)
+      throw new Error('boom')
+    }
+    const acked = w.app.task({ name: 'acked', acksLate: true }, fail('acked'))
+    const rejected = w.app.task({ name: 'rejected', acksLate: true, acksOnFailureOrTimeout: false }, fail('rejected'))
+    await using _ = working(w.app, { concurrency: 1 })
+    for (const task of [acked, rejected]) {
+      const result = await task.delay()
+      assert.equal(String(await result.get({ timeout: 10, propagate: false })), 'Error: boom')
+      assert.equal(await hasMessage(w.database, result.id), false)
+      assert.deepEqual([(await rowOf(w, result.id)).status, await kinds(w, result.id)], ['FAILURE', ['failure']])
+    }
+    w.clock.advance(LEASE_MS + 1)
+    await (await w.app.task('next', () => 1).delay()).get({ timeout: 10 })
+    assert.deepEqual(runs, ['acked', 'rejected'])
+  })
+
   it('with acksLate says so on its row, also when its publisher did not know', async () => {
     await using w = await openWorld()
     const result = await w.app.sendTask('late')
@@ -93,7 +139,7 @@ describe('a running task', () => {
   })
 
   it('is not taken for lost, nor given to another worker, however much longer than the lease it takes', async () => {
-    await using w = await openWorld({ settings: { lease: 0.6 }, now: Date.now })
+    await using w = await openWorld({ settings: { lease: 0.3 } })
     const door = gate()
     let runs = 0
     const body = () => {
@@ -105,18 +151,68 @@ describe('a running task', () => {
     await using _here = working(w.app)
     await using _there = working(w.app)
     await until(() => runs === 2, 'both tasks to run')
-    const leaseThen = (await rowOf(w, early.id)).leaseUntil ?? assert.fail('no lease')
-    await until(async () => {
+    const renewed = async () => {
+      const leases = await w.database.all<{ until: number }>(
+        'SELECT lease_until AS until FROM task_result UNION ALL SELECT lease_until FROM task_worker UNION ALL SELECT held_until FROM task_message',
+        [],
+      )
+      return leases.length === 5 && leases.every(({ until }) => until === w.clock.now() + 300)
+    }
+    for (let passed = 0; passed < 1000; passed += 250) {
+      w.clock.advance(250)
       assert.deepEqual(await w.app.tasks.findStale({ reasons: ['lost', 'unclaimed'] }), [])
-      assert.deepEqual(await w.database.all('SELECT deliveries FROM task_message', []), [{ deliveries: 1 }])
-      const lease = (await rowOf(w, early.id)).leaseUntil?.getTime() ?? 0
-      return lease > leaseThen.getTime() + 1200
-    }, 'the lease to be renewed past two more of it')
+      await until(renewed, 'every lease to be renewed')
+    }
+    assert.deepEqual(await w.database.all('SELECT deliveries FROM task_message', []), [{ deliveries: 1 }])
     door.open()
     await early.get({ timeout: 10 })
     await late.get({ timeout: 10 })
     assert.equal(runs, 2)
     assert.equal((await rowOf(w, late.id)).deliveries, 1)
+  })
+})
+
+describe('a late-ack task on an outside broker', () => {
+  it('that fails has its message acked or, by acksOnFailureOrTimeout false, rejected for good: what dead-letters it', async () => {
+    await using w = await openWorld({ now: Date.now })
+    const settled: unknown[] = []
+    class Watched extends OutsideBroker {
+      override ack(delivery: Delivery): Promise<boolean> {
+        settled.push([delivery.message.task, 'ack'])
+        return super.ack(delivery)
+      }
+      override reject(delivery: Delivery, options: { readonly requeue: boolean }): Promise<boolean> {
+        settled.push([delivery.message.task, options])
+        return super.reject(delivery, options)
+      }
+    }
+    const messages = `sqlite:${w.folder}/messages.db`
+    await using outside = await openOutside(w.url, messages, (database) => new Watched(database))
+    const fail = () => {
+      throw new Error('boom')
+    }
+    const tasks = new Map(
+      [true, false].map((acksOnFailureOrTimeout) => {
+        const name = acksOnFailureOrTimeout ? 'acked' : 'rejected'
+        return [name, defineTask({ name, acksLate: true, acksOnFailureOrTimeout }, fail, SETTABLE_DEFAULTS)] as const
+      }),
+    )
+    const worker = outside.worker(tasks)
+    const ended = worker.run()
+    for (const [at, name] of [...tasks.keys()].entries()) {
+      const message = messageFor(name, [], {}, {}, { defaultQueue: 'default', routes: {} }, null, Date.now())
+      await outside.publisher.publish(message)
+      await until(() => settled.length > at, 'the message to be settled')
+      assert.equal((await rowOf(w, message.id)).status, 'FAILURE')
+      await until(async () => !(await outside.broker.has(message.id)), 'the message to be gone')
+    }
+    worker.stop()
+    await ended
+    assert.deepEqual(settled, [
+      ['acked', 'ack'],
+      ['rejected', { requeue: false }],
+    ])
+    assert.deepEqual(outside.errors, [])
   })
 })
 
@@ -237,6 +333,7 @@ describe('an answer that comes after another worker has taken the task over', ()
   for (const [what, answer, line] of [
     ['a result', () => ['late'], { errorType: 'LateResult', errorMessage: '["late"]' }],
     ['an error', () => Promise.reject(new RangeError('late')), { errorType: 'RangeError', errorMessage: 'late' }],
+    ['a retry', () => Promise.reject(new Retry(0, new RangeError('again'))), { errorType: 'RangeError', errorMessage: 'again' }],
   ] as const) {
     it(`is kept as a line of history and changes nothing: ${what}`, async () => {
       await using w = await openWorld()

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { hostname } from 'node:os'
 import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { MAX_JSON_BYTES } from '../../src/lib/task/json.js'
 import { until } from '../helpers/until.js'
-import { gate, working } from '../helpers/working.js'
+import { gate, pooled, working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
 
 const SOON = { timeout: 10 } as const
@@ -138,6 +139,26 @@ describe('a task that fails', () => {
     assert.equal(String(await (await task.delay('nothing')).get(UNTHROWN)), 'Error: undefined')
     assert.equal(String(await (await task.delay('hostile')).get(UNTHROWN)), 'Error: (the value could not be turned into text)')
   })
+
+  for (const pool of ['async', 'processes'] as const) {
+    it(`has as text whatever of its error JSON cannot carry: pool ${pool}`, async () => {
+      await using w = await openWorld({ now: Date.now })
+      await using _ = await pooled(w.app, { pool })
+      for (const [what, expected, trace] of [
+        ['bigint', 'OddError: 10', /\n\s+at /],
+        ['symbol', 'OddError: Symbol(why)', /./], // whether such an error has a stack is Node's affair
+        ['hostile', 'OddError: (the value could not be turned into text)', /./],
+        ['circular', 'OddError: round', /^OddError: round\n\s+at /],
+        ['cause', 'OddError: because', /\nCaused by: 10$/],
+      ] as const) {
+        const result = await w.app.sendTask('odd_error', [what])
+        assert.equal(String(await result.get(UNTHROWN)), expected)
+        assert.equal(await result.state(), 'FAILURE')
+        assert.match((await rowOf(w, result.id)).traceback ?? '', trace)
+        assert.equal(`OddError: ${(await attemptsOf(w, result.id)).map(({ errorMessage }) => errorMessage)}`, expected)
+      }
+    })
+  }
 
   it('because no worker knows it says which task, and which ones the worker knows', async () => {
     await using w = await openWorld()
@@ -306,6 +327,7 @@ describe('the arguments of a task', () => {
         parentId: null,
         rootId: result.id,
         retryOf: null,
+        hostname: hostname(),
       },
       [1, { k: 2 }],
     ])
@@ -333,5 +355,28 @@ describe('a task published by the body of another', () => {
     }
     const outside = await leaf.delay()
     assert.deepEqual([(await rowOf(w, outside.id)).parentId, (await rowOf(w, outside.id)).rootId], [null, outside.id])
+  })
+  it('is listed by it in the order in which they were started, and so is what it published itself', async () => {
+    await using w = await openWorld()
+    const leaf = w.app.task('leaf', () => 'leaf')
+    const branch = w.app.task('branch', async (id: string) => (await leaf.applyAsync([], { taskId: `${id}-leaf` })).id)
+    // their ids sort otherwise, and the first of them ends last
+    const door = gate()
+    const slow = w.app.task('slow', () => door.passed)
+    const root = w.app.task('root', async () => {
+      await slow.applyAsync([], { taskId: 'y' })
+      await branch.applyAsync(['z'], { taskId: 'z' })
+      await branch.applyAsync(['x'], { taskId: 'x' })
+    })
+    await using _ = working(w.app)
+    const { id } = await root.delay()
+    for (const child of ['x', 'z']) await w.app.result(child).get(SOON)
+    w.clock.advance(1)
+    door.open()
+    await w.app.result('y').get(SOON)
+    const childrenOf = async (of: string) => (await w.app.tasks.history(of))?.children ?? []
+    const collect = async (of: string): Promise<string[]> => [of, ...(await Promise.all((await childrenOf(of)).map(collect))).flat()]
+    assert.deepEqual(await childrenOf(id), ['y', 'z', 'x'])
+    assert.deepEqual(await collect(id), [id, 'y', 'z', 'z-leaf', 'x', 'x-leaf'])
   })
 })

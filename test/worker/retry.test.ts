@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { defineTask, type TaskOptions } from '../../src/lib/app/task.js'
 import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import type { TaskDefinition } from '../../src/lib/task/definition.js'
+import { SETTABLE_DEFAULTS } from '../../src/lib/task/options.js'
 import type { RetryOptions } from '../../src/lib/task/retry-policy.js'
+import { AsyncPool } from '../../src/lib/worker/pool/async-pool.js'
 import { Worker } from '../../src/lib/worker/worker.js'
 import { until } from '../helpers/until.js'
 import { working } from '../helpers/working.js'
@@ -263,19 +265,21 @@ describe('autoretryFor', () => {
     it(`with jitter waits a whole number of seconds from 0 to the backoff: ${delays.join(', ')} for a chance of ${random}`, async () => {
       await using w = await openWorld()
       const options: TaskOptions = { name: 'fetch', autoretryFor: [BadGateway], retryBackoff: 2, maxRetries: 3 }
-      const tasks = new Map<string, TaskDefinition>([['fetch', defineTask(options, fail('BadGateway'))]])
-      const settings = { queues: ['default'], concurrency: 1, leaseMs: 30_000, maxDeliveries: 5, forceJson: false, resultExpires: null }
-      const { database, broker, redaction, clock } = w
+      const tasks = new Map<string, TaskDefinition>([['fetch', defineTask(options, fail('BadGateway'), SETTABLE_DEFAULTS)]])
+      const settings = { queues: ['default'], concurrency: 1, leaseMs: 30_000, maxDeliveries: 5, resultExpires: null, shutdownMs: 30_000 }
+      const pool = new AsyncPool({ forceJson: false, now: () => w.clock.now(), random: () => random })
+      const { database, broker, redaction, follower, clock } = w
       const worker = new Worker(
         database,
         broker,
         redaction,
+        follower,
         tasks,
+        pool,
         settings,
         () => {},
         assert.ifError,
         () => clock.now(),
-        () => random,
       )
       const stopping = new AbortController()
       const ended = Promise.all([worker.run(), w.sender.run(stopping.signal)])

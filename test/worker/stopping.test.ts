@@ -28,6 +28,22 @@ describe('a worker', () => {
     assert.equal(most, 3)
   })
 
+  // Celery's worker_prefetch_multiplier is 4; what a worker holds and does not run, another one could be running
+  it('holds no more late-ack messages than it runs tasks', async () => {
+    await using w = await openWorld()
+    await w.database.run('CREATE TABLE held (messages INTEGER)', [])
+    await w.database.run(
+      `CREATE TRIGGER holds AFTER UPDATE ON task_message
+       BEGIN INSERT INTO held SELECT count(*) FROM task_message WHERE held_until IS NOT NULL; END`,
+      [],
+    )
+    const task = w.app.task({ name: 'late', acksLate: true }, () => turn())
+    const results = await Promise.all(Array.from({ length: 40 }, () => task.delay()))
+    await using _ = working(w.app, { concurrency: 4 })
+    await Promise.all(results.map((result) => result.get({ timeout: 10 })))
+    assert.deepEqual(await w.database.all('SELECT max(messages) AS most FROM held', []), [{ most: 4 }])
+  })
+
   it('takes the messages of its own queues only', async () => {
     await using w = await openWorld()
     const task = w.app.task('here', () => 1)
@@ -136,7 +152,7 @@ describe('a worker that is stopped', () => {
     })
   }
 
-  it('now leaves early-ack work STARTED, to be listed as lost if nobody ends it', async () => {
+  it('now fails early-ack work as WorkerShutdown, and what its body says later no longer counts', async () => {
     await using w = await openWorld()
     const door = gate()
     const task = w.app.task('early', () => door.passed)
@@ -145,11 +161,28 @@ describe('a worker that is stopped', () => {
     await until(async () => (await result.state()) === 'STARTED', 'the task to start')
     here.worker.stop({ now: true })
     await here.ended
-    w.clock.advance(30_000)
-    const [stale] = await w.app.tasks.findStale()
-    assert.deepEqual([stale?.taskId, stale?.reason], [result.id, 'lost'])
+    assert.equal(String(await result.get({ propagate: false })), 'WorkerShutdown: its worker was shut down before it ended')
     door.open()
-    await until(async () => (await result.state()) === 'SUCCESS', 'the body to end after all')
+    assert.equal(await result.state(), 'FAILURE')
+  })
+
+  it("now retries early-ack work whose onWorkerLost is 'retry'", async () => {
+    await using w = await openWorld({ now: Date.now })
+    const door = gate()
+    const task = w.app.task({ name: 'early', bind: true, onWorkerLost: 'retry' }, ({ request }) =>
+      request.retries === 0 ? door.passed : request.retries,
+    )
+    const result = await task.delay()
+    {
+      await using here = working(w.app)
+      await until(async () => (await result.state()) === 'STARTED', 'the task to start')
+      here.worker.stop({ now: true })
+      await here.ended
+      assert.equal(await result.state(), 'RETRY')
+    }
+    await using _ = working(w.app)
+    assert.equal(await result.get({ timeout: 10 }), 1)
+    door.open()
   })
 
   it('now, at whatever moment, leaves no late-ack message in its hands, also when the database is busy', async () => {

@@ -1,31 +1,54 @@
 import type { Knex } from 'knex'
+import type { Delivery } from '../broker/broker.js'
+import { fromCelery } from '../canvas/celery-form.js'
+import { signature } from '../canvas/signature.js'
 import { Database } from '../database/database.js'
 import { type MigrationStep, migrateTo } from '../database/migrate.js'
-import { messageFor, type PublishOptions, type TaskDefaults } from '../publish/request.js'
-import { runningTask, type TaskContext, type TaskDefinition } from '../task/definition.js'
-import { PlainError, UsageError } from '../task/errors.js'
-import { Worker } from '../worker/worker.js'
+import { groupOf, membersOf } from '../ledger/groups.js'
+import { messageFor } from '../publish/request.js'
+import { runningTask, type TaskContext, type TaskUpdate } from '../task/definition.js'
+import { PlainError } from '../task/errors.js'
+import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
+import type { Json } from '../task/json.js'
+import type { Outcome } from '../task/outcome.js'
+import type { Composed } from '../task/signature.js'
+import { AsyncPool } from '../worker/pool/async-pool.js'
+import { runTask } from '../worker/run-task.js'
+import { type KnownTasks, Worker } from '../worker/worker.js'
+import { DeclaredTasks } from './declared.js'
+import { withDefaults } from './defaults.js'
+import { GroupResult } from './group-result.js'
+import { Handle, type Send } from './handle.js'
 import { Hooks, type HookTypes } from './hooks.js'
 import { openParts, type Parts } from './parts.js'
+import { type PoolOptions, processPool } from './pools.js'
 import { AsyncResult } from './result.js'
+import { sendCanvas } from './send.js'
 import { checkSettings, readSettings, type SettingSources, type Settings } from './settings.js'
-import { type ApplyOptions, defaultsOf, defineTask, directContext, type Task, type TaskOptions } from './task.js'
+import type { AnyResult, ApplyOptions, Signature } from './signature.js'
+import { directContext, type TaskOptions } from './task.js'
+import { signatures, type Task } from './task-handle.js'
 import { Tasks } from './tasks.js'
 
-export interface WorkerOptions {
+export interface WorkerOptions extends PoolOptions {
   /** Default: the app's `defaultQueue`. */
   readonly queues?: readonly string[]
   /** How many tasks run at one time. Default: the app's. */
   readonly concurrency?: number
   /** Whether this worker also sends what is due. Default: true. */
   readonly sender?: boolean
+  /** Seconds that running tasks may take to end once `stop` was called. Default: the app's. */
+  readonly shutdownTimeout?: number
 }
 
 export interface RunningWorker {
   readonly workerId: string
   /** Works until stopped; resolves when nothing is under way any more. */
   run(): Promise<void>
-  /** Takes nothing new and lets `run` resolve once what runs has ended. With `now`, gives late-ack work back and waits for nothing. */
+  /**
+   * Takes nothing new and lets `run` resolve once what runs has ended, or the shutdown timeout has passed. Then, or at once
+   * with `now`, late-ack tasks go back to their queue and early-ack ones are settled by their `onWorkerLost`.
+   */
   stop(options?: { readonly now?: boolean }): void
 }
 
@@ -33,16 +56,21 @@ export interface RunningWorker {
 export class App {
   /** What the commands do, as functions. */
   readonly tasks = new Tasks(() => this.parts())
-  private readonly definitions = new Map<string, TaskDefinition>()
+  private readonly declared: DeclaredTasks
   private readonly hooks = new Hooks()
   private opened: Promise<Parts> | null = null
+  /** The settings that `execute` goes by, read for the first task: a child runs many. */
+  private executing: Promise<Settings> | null = null
   private readonly working = new Map<RunningWorker, Promise<void>>()
 
   constructor(
     private sources: SettingSources,
     private readonly mode: 'read' | 'write' = 'write',
     private readonly now: () => number = Date.now,
-  ) {}
+    private readonly failpoint: Failpoint = NO_FAILPOINT,
+  ) {
+    this.declared = new DeclaredTasks(now)
+  }
 
   /** Flags of a command come before anything this app was created with. Only before first use. */
   override(sources: SettingSources): void {
@@ -63,25 +91,53 @@ export class App {
   task<A extends unknown[], R>(options: TaskOptions & { readonly bind: true }, run: (task: TaskContext, ...args: A) => R): Task<A, R>
   task<A extends unknown[], R>(options: TaskOptions & { readonly bind?: false }, run: (...args: A) => R): Task<A, R>
   task<A extends unknown[], R>(nameOrOptions: string | TaskOptions, run: (...args: never[]) => R): Task<A, R> {
-    const definition = defineTask(typeof nameOrOptions === 'string' ? { name: nameOrOptions } : nameOrOptions, run)
-    if (this.definitions.has(definition.name)) throw new UsageError(`a task named ${definition.name} is registered already`)
-    this.definitions.set(definition.name, definition)
+    const options = typeof nameOrOptions === 'string' ? { name: nameOrOptions } : nameOrOptions
+    const { name, bind } = this.declared.add(options, run)
     const body = run as (...args: unknown[]) => R
-    const call = (...args: A): R => (definition.bind ? body(directContext(definition, args), ...args) : body(...args))
-    const applyAsync = (args: readonly unknown[], options: ApplyOptions = {}) =>
-      this.publish<Awaited<R>>(definition.name, args, options, defaultsOf(definition))
-    return Object.assign(call, { taskName: definition.name, delay: (...args: A) => applyAsync(args), applyAsync }) as Task<A, R>
+    const call = (...args: A): R => (bind ? body(directContext(name, args), ...args) : body(...args))
+    const applyAsync = (args: readonly unknown[], how: ApplyOptions = {}) => this.publish<Awaited<R>>(name, args, how)
+    const verbs = {
+      taskName: name,
+      delay: (...args: A) => applyAsync(args),
+      applyAsync,
+      ...signatures(name, options.errback ?? false, this.send),
+    }
+    return Object.assign(call, verbs) as unknown as Task<A, R>
+  }
+
+  /**
+   * A signature of a task by its name, which may be registered in another program only; or one from Celery's form, as `toJSON`
+   * writes it. What it needs and gives is not known to the compiler.
+   *
+   * @throws {UsageError} for what is neither
+   */
+  signature<R = unknown>(name: string): Signature<readonly unknown[], R>
+  signature<R = unknown, Res extends AnyResult = AnyResult>(form: Json): Signature<readonly unknown[], R, Res>
+  signature(form: unknown): unknown {
+    return new Handle(typeof form === 'string' ? signature(form) : fromCelery(form), this.send)
   }
 
   /** Publishes a task by its name, which may be registered in another program only. */
   sendTask(name: string, args: readonly unknown[] = [], options: ApplyOptions = {}): Promise<AsyncResult> {
-    const definition = this.definitions.get(name)
-    return this.publish(name, args, options, definition ? defaultsOf(definition) : {})
+    return this.publish(name, args, options)
   }
 
   /** The handle on a task that was published before, perhaps by another program. */
   result<R = unknown>(taskId: string): AsyncResult<R> {
-    return new AsyncResult<R>(taskId, () => this.database())
+    return new AsyncResult<R>(taskId, () => this.parts())
+  }
+
+  /** The handle on a group that was sent before, perhaps by another program. Null: there is none of this id. */
+  async groupResult<Rs extends readonly unknown[] = readonly unknown[]>(groupId: string): Promise<GroupResult<Rs> | null> {
+    const { database } = await this.parts()
+    if ((await groupOf(database, groupId)) === null) return null
+    const members = await membersOf(database, groupId)
+    const open = () => this.parts()
+    return new GroupResult<Rs>(
+      groupId,
+      members.map(({ taskId }) => new AsyncResult(taskId, open)),
+      open,
+    )
   }
 
   /** Adds a hook. A `beforePublish` that throws refuses the publish; what any other throws is told to the `error` hooks. */
@@ -95,7 +151,7 @@ export class App {
     const stopping = new AbortController()
     const run = async (): Promise<void> => {
       const parts = await this.parts()
-      worker = this.buildWorker(parts, options)
+      worker = await this.buildWorker(parts, options)
       if (stopping.signal.aborted) worker.stop()
       const sending = options.sender === false ? null : parts.sender.run(stopping.signal)
       try {
@@ -158,17 +214,45 @@ export class App {
     await parts?.database.close()
   }
 
-  private buildWorker({ settings, database, broker, redaction }: Parts, options: WorkerOptions): Worker {
-    const { lease, maxDeliveries, forceJson, resultExpires } = settings
+  /**
+   * Runs one task of this app here, for a child process of a pool: the settings of the app decide, and nothing but the
+   * returned outcome is written.
+   */
+  async execute(delivery: Delivery, update: (update: TaskUpdate) => Promise<void>, stop: AbortSignal): Promise<Outcome> {
+    this.executing ??= this.settings()
+    const settings = await this.executing
+    const definition = this.declared.definition(delivery.message.task, settings)
+    if (!definition) throw new PlainError(`a process of the pool does not know the task ${delivery.message.task}`)
+    return runTask(definition, delivery, { ...this.surroundings(settings), update, stop })
+  }
+
+  private async buildWorker({ settings, database, broker, redaction, follower }: Parts, options: WorkerOptions): Promise<Worker> {
+    const { lease, maxDeliveries, resultExpires } = settings
     const queues = options.queues ?? [settings.defaultQueue]
     const concurrency = options.concurrency ?? settings.concurrency
-    const own = { queues, concurrency, leaseMs: lease * 1000, maxDeliveries, forceJson, resultExpires }
-    return new Worker(database, broker, redaction, this.definitions, own, this.hooks.emit, this.hooks.report, this.now, Math.random)
+    const shutdownMs = (options.shutdownTimeout ?? settings.shutdownTimeout) * 1000
+    const own = { queues, concurrency, leaseMs: lease * 1000, maxDeliveries, resultExpires, shutdownMs }
+    const definitions: KnownTasks = {
+      get: (name) => this.declared.definition(name, settings) ?? undefined,
+      keys: () => this.declared.names(),
+    }
+    const { emit, report } = this.hooks
+    const pool =
+      options.pool === 'processes'
+        ? processPool(settings, concurrency, options, this.sources, report)
+        : new AsyncPool(this.surroundings(settings))
+    return new Worker(database, broker, redaction, follower, definitions, pool, own, emit, report, this.now, this.failpoint)
+  }
+
+  /** What a body of this app runs with, wherever that is. */
+  private surroundings(settings: Settings) {
+    const canvasOf = ({ canvas }: Composed) => withDefaults(canvas, this.declared.defaults(settings), settings)
+    return { forceJson: settings.forceJson, now: this.now, random: Math.random, canvasOf }
   }
 
   private parts(): Promise<Parts> {
     if (!this.opened) {
-      this.opened = openParts(this.sources, this.mode, this.hooks, this.hooks.report, this.now)
+      this.opened = openParts(this.sources, this.mode, this.hooks, this.hooks.report, this.now, this.failpoint)
       this.opened.catch(() => {
         this.opened = null // the next use tries again
       })
@@ -176,16 +260,28 @@ export class App {
     return this.opened
   }
 
-  private async publish<R>(
-    name: string,
-    args: readonly unknown[],
-    { trx, ...options }: ApplyOptions,
-    defaults: TaskDefaults,
-  ): Promise<AsyncResult<R>> {
+  private async publish<R>(name: string, args: readonly unknown[], options: ApplyOptions): Promise<AsyncResult<R>> {
+    const { trx, link, linkError, scope, workflowExpires, ...own } = options
+    if ([link, linkError, scope, workflowExpires].some((given) => given !== undefined)) {
+      return (await this.send(signature(name), { ...options, args }, null)) as AsyncResult<R>
+    }
     const { publisher, settings } = await this.parts()
-    const message = messageFor(name, args, options satisfies PublishOptions, defaults, settings, runningTask.getStore() ?? null, this.now())
+    const message = messageFor(
+      name,
+      args,
+      own,
+      this.declared.defaults(settings)(name) ?? {},
+      settings,
+      runningTask.getStore() ?? null,
+      this.now(),
+    )
     await publisher.publish(message, trx ? { trx } : {})
-    return new AsyncResult<R>(message.id, () => this.database(), message.options.ignoreResult)
+    return new AsyncResult<R>(message.id, () => this.parts(), message.options.ignoreResult)
+  }
+
+  private readonly send: Send = (canvas, options, grouped) => {
+    const open = () => this.parts()
+    return sendCanvas(canvas, options, grouped, open, (settings) => this.declared.defaults(settings))
   }
 }
 

@@ -13,6 +13,9 @@ export interface HookTypes {
   readonly failed: (event: EventOf<'failed'>) => void
   readonly retried: (event: EventOf<'retried'>) => void
   readonly revoked: (event: EventOf<'revoked'>) => void
+  readonly ignored: (event: EventOf<'ignored'>) => void
+  readonly requeued: (event: EventOf<'requeued'>) => void
+  readonly lost: (event: EventOf<'lost'>) => void
   /** An error that nobody waits for: a broker that was away, a lease that could not be renewed. */
   readonly error: (error: unknown) => void
 }
@@ -25,6 +28,9 @@ export class Hooks implements PublishHooks {
   private readonly failed: HookTypes['failed'][] = []
   private readonly retried: HookTypes['retried'][] = []
   private readonly revoked: HookTypes['revoked'][] = []
+  private readonly ignored: HookTypes['ignored'][] = []
+  private readonly requeued: HookTypes['requeued'][] = []
+  private readonly lost: HookTypes['lost'][] = []
   private readonly error: HookTypes['error'][] = []
 
   /** @throws {UsageError} for a hook that does not exist */
@@ -37,6 +43,9 @@ export class Hooks implements PublishHooks {
       failed: this.failed,
       retried: this.retried,
       revoked: this.revoked,
+      ignored: this.ignored,
+      requeued: this.requeued,
+      lost: this.lost,
       error: this.error,
     }
     if (!Object.hasOwn(lists, hook)) throw new UsageError(`there is no hook named ${hook}; the hooks are ${Object.keys(lists).join(', ')}`)

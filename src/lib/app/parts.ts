@@ -3,8 +3,10 @@ import { SqlBroker } from '../broker/sql/sql-broker.js'
 import { Database } from '../database/database.js'
 import { checkSchema, migrateTo } from '../database/migrate.js'
 import { Redaction } from '../ledger/arguments.js'
+import { Follower } from '../publish/follow.js'
 import { Publisher, type PublishHooks } from '../publish/publisher.js'
 import { Sender } from '../schedule/sender.js'
+import type { Failpoint } from '../task/failpoint.js'
 import { readSettings, type SettingSources, type Settings } from './settings.js'
 
 /** The parts of an app, chosen by its settings and joined. */
@@ -14,8 +16,10 @@ export interface Parts {
   readonly broker: Broker
   readonly redaction: Redaction
   readonly publisher: Publisher
+  readonly follower: Follower
   readonly sender: Sender
   readonly now: () => number
+  readonly failpoint: Failpoint
 }
 
 /** Rows a sender claims in one commit. */
@@ -28,6 +32,7 @@ export async function openParts(
   hooks: PublishHooks,
   report: (error: unknown) => void,
   now: () => number,
+  failpoint: Failpoint,
 ): Promise<Parts> {
   const settings = await readSettings(sources)
   const redaction = new Redaction(settings.redact)
@@ -41,8 +46,9 @@ export async function openParts(
     throw error
   }
   const broker = new SqlBroker(database, now)
-  const publisher = new Publisher(database, broker, redaction, hooks, settings, now, report)
+  const publisher = new Publisher(database, broker, redaction, hooks, settings, now, report, failpoint)
+  const follower = new Follower(publisher, redaction, settings, now)
   const senderSettings = { batch: SEND_BATCH, leaseMs: settings.lease * 1000, resultExpires: settings.resultExpires }
-  const sender = new Sender(database, publisher, redaction, senderSettings, report, now)
-  return { settings, database, broker, redaction, publisher, sender, now }
+  const sender = new Sender(database, publisher, follower, redaction, senderSettings, report, now, failpoint)
+  return { settings, database, broker, redaction, publisher, follower, sender, now, failpoint }
 }

@@ -1,78 +1,55 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from '../database/database.js'
-import { findTask, statusOf } from '../ledger/find.js'
+import { childrenOf, findTask } from '../ledger/find.js'
 import { forget } from '../ledger/purge.js'
-import type { TaskRow } from '../ledger/row.js'
+import { endsOf, type Standing } from '../ledger/standing.js'
 import { PlainError } from '../task/errors.js'
+import { beforeOf, type Result, stepsBefore } from './lineage.js'
+import type { Parts } from './parts.js'
+import { type Revoked, revoke } from './revoke.js'
+import { errorOf, type TaskError } from './task-error.js'
+import { currentStandings, type GetOptions, waitForEnds } from './waiting.js'
 
-/** The task did not end within the time the caller gave; it goes on. */
-export class TimeoutError extends Error {
-  override readonly name = 'TimeoutError'
-}
-
-/** What `get()` throws for a task that failed or was revoked. Its `name` and `message` are the task's own error's. */
-export class TaskError extends Error {
-  constructor(
-    readonly taskId: string,
-    readonly status: string,
-    errorType: string | null,
-    errorMessage: string | null,
-    /** The stack where the task ran; null when no code of the task was involved. */
-    readonly traceback: string | null,
-  ) {
-    super(errorMessage ?? '')
-    this.name = errorType ?? 'Error'
-  }
-}
-
-export interface GetOptions {
-  /** Seconds to wait. Default: as long as it takes. */
-  readonly timeout?: number
-  /** False: a task's error is returned instead of thrown. Default: true. */
-  readonly propagate?: boolean
-}
-
-const POLL_MS = 20
-
-/** A handle on one recorded task. It asks the ledger each time; it holds no state of its own. */
-export class AsyncResult<R = unknown> {
+/** A handle on one recorded task. */
+export class AsyncResult<out R = unknown> implements Result<R> {
   constructor(
     readonly id: string,
-    private readonly database: () => Promise<Database>,
+    private readonly parts: () => Promise<Parts>,
     private readonly ignored = false,
+    readonly parent: Result | null = null,
   ) {}
 
   /**
    * The task's return value, waiting for it. For a scheduled task it is that of the task that was sent in its place.
    * Null at once for a task published with `ignoreResult`.
    *
-   * @throws {TaskError} when the task failed or was revoked
+   * @throws {TaskError} when the task failed or was revoked; in a chain the error of the step that did
    * @throws {TimeoutError} when it did not end in time
+   * @throws {UsageError} inside a task, unless `disableSyncSubtasks` is false
    */
-  async get(options: { readonly timeout?: number; readonly propagate: false }): Promise<R | TaskError>
+  async get(options: GetOptions & { readonly propagate: false }): Promise<R | TaskError>
   async get(options?: GetOptions): Promise<R>
-  async get({ timeout, propagate = true }: GetOptions = {}): Promise<R | TaskError> {
+  async get(options: GetOptions = {}): Promise<R | TaskError> {
     if (this.ignored) return null as R
-    const row = await this.end(timeout === undefined ? Number.POSITIVE_INFINITY : Date.now() + timeout * 1000)
-    if (row.status !== 'FAILURE' && row.status !== 'REVOKED') return row.result as R
-    const error = new TaskError(row.taskId, row.status, row.errorType, row.errorMessage, row.traceback)
-    if (propagate) throw error
-    return error
+    const database = await this.database()
+    const [end] = await waitForEnds(database, [this.id], options)
+    const error = end ? errorOf(end) : null
+    if (!error) return end?.result as R
+    if (options.propagate === false) return error
+    throw (await this.errorOfParent(database)) ?? error
   }
 
   /** PENDING for an id the ledger does not know, as in Celery; `exists` tells the two apart. */
   async state(): Promise<string> {
-    const found = await statusOf(await this.database(), await this.sentId())
-    return found?.status ?? 'PENDING'
+    return (await this.standing())?.status ?? 'PENDING'
   }
 
   async exists(): Promise<boolean> {
-    return (await statusOf(await this.database(), this.id)) !== null
+    return (await findTask(await this.database(), this.id)) !== null
   }
 
   /** Whether the task, or the one sent in its place, has ended. */
   async ready(): Promise<boolean> {
-    return (await statusOf(await this.database(), await this.sentId()))?.finished ?? false
+    return (await this.standing())?.finished ?? false
   }
 
   async successful(): Promise<boolean> {
@@ -85,44 +62,80 @@ export class AsyncResult<R = unknown> {
 
   /** The stack of the task's error; null while it has none. */
   async traceback(): Promise<string | null> {
-    return (await findTask(await this.database(), await this.sentId()))?.traceback ?? null
+    return (await findTask(await this.database(), await this.currentId()))?.traceback ?? null
   }
 
   /**
-   * Deletes the record of a finished task, with its history.
+   * Deletes the record of a finished task, with its history, those of its parents, and any message of them that the same
+   * database holds.
    *
    * @throws {PlainError} when the task has not ended: its record is what keeps it from being lost
    */
   async forget(): Promise<void> {
-    const database = await this.database()
-    if (await database.write((sql) => forget(sql, this.id))) return
-    if (await this.exists()) throw new PlainError(`task ${this.id} has not ended; its record cannot be forgotten yet`)
+    const { database, broker } = await this.parts()
+    const { taskIds } = beforeOf(this)
+    const forgotten = await database.write(async (sql) => {
+      if (!(await forget(sql, this.id))) return false
+      for (const id of taskIds) await forget(sql, id)
+      await broker.within?.(sql).drop([this.id, ...taskIds])
+      return true
+    })
+    if (!forgotten && (await this.exists())) throw new PlainError(`task ${this.id} has not ended; its record cannot be forgotten yet`)
   }
 
-  /** The id of the task sent in place of a scheduled one; its own for any other. */
-  private async sentId(): Promise<string> {
-    const row = await findTask(await this.database(), this.id)
-    return row?.status === 'SCHEDULED_SENT' ? newTaskId(row) : this.id
+  /**
+   * Has the task never start, or, with `terminate`, stopped when it runs; and with it what is open of its parents and all
+   * that would have followed them. Row changes: they hold for workers that are down, too. What has ended is left alone.
+   */
+  async revoke({ terminate = false }: { readonly terminate?: boolean } = {}): Promise<Revoked> {
+    return revoke(await this.parts(), await this.currentId(), terminate, beforeOf(this))
   }
 
-  private async end(deadline: number): Promise<TaskRow> {
+  /** The tasks it published while it ran, its callbacks and the step after it. */
+  async children(): Promise<readonly AsyncResult[]> {
     const database = await this.database()
-    let id = this.id
-    for (;;) {
-      if ((await statusOf(database, id))?.finished) {
-        const row = await findTask(database, id)
-        if (row && row.status !== 'SCHEDULED_SENT') return row
-        if (row) id = newTaskId(row)
+    const ids = await childrenOf(database, await this.currentId())
+    return ids.map((id) => new AsyncResult(id, this.parts))
+  }
+
+  /**
+   * It, and everything that came of it, level by level, each with its value. Waits for each as `get` does.
+   *
+   * @throws {TaskError} at the first that failed or was revoked, unless `propagate` is false
+   */
+  async *collect(options: GetOptions = {}): AsyncGenerator<readonly [AsyncResult, unknown]> {
+    for (let level: readonly AsyncResult[] = [this]; level.length > 0; ) {
+      const next: AsyncResult[] = []
+      for (const node of level) {
+        yield [node, await node.get(options)]
+        next.push(...(await node.children()))
       }
-      const left = deadline - Date.now()
-      if (left <= 0) throw new TimeoutError('The operation timed out.')
-      await sleep(Math.min(POLL_MS, left))
+      level = next
     }
   }
-}
 
-function newTaskId(row: TaskRow): string {
-  const { result } = row
-  const id = typeof result === 'object' && result !== null && 'new_task_id' in result ? result['new_task_id'] : row.scheduledId
-  return typeof id === 'string' ? id : row.taskId
+  lineage(): readonly Result[] {
+    return [...(this.parent?.lineage() ?? []), this]
+  }
+
+  private async database(): Promise<Database> {
+    return (await this.parts()).database
+  }
+
+  private async standing(): Promise<Standing | null> {
+    return (await currentStandings(await this.database(), [this.id])).standings[0] ?? null
+  }
+
+  /** The id of the task that stands in its place; its own for most. */
+  private async currentId(): Promise<string> {
+    return (await currentStandings(await this.database(), [this.id])).ids[0] ?? this.id
+  }
+
+  /** In a chain the steps after a failed one end with its error: here is the one it is from. */
+  private async errorOfParent(database: Database): Promise<TaskError | null> {
+    const { ids } = await currentStandings(database, stepsBefore(this))
+    const ends = await endsOf(database, ids)
+    const errors = ids.map((id) => ends.get(id)).map((end) => end && errorOf(end))
+    return errors.find((error) => error) ?? null
+  }
 }

@@ -1,9 +1,13 @@
 import { dirname, resolve } from 'node:path'
 import { lilconfig } from 'lilconfig'
 import * as v from 'valibot'
+import { LONGEST_TIME_LIMIT } from '../task/duration.js'
 import { ConfigurationError } from '../task/errors.js'
+import { ON_WORKER_LOST, SETTABLE_DEFAULTS, type SettableOptions } from '../task/options.js'
+import { nearest } from './nearest.js'
 
 const seconds = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(least))
+const timeLimit = v.pipe(seconds(0.001), v.maxValue(LONGEST_TIME_LIMIT))
 const count = v.pipe(v.number(), v.integer(), v.minValue(1))
 const name = v.pipe(v.string(), v.nonEmpty())
 
@@ -22,6 +26,22 @@ const TYPES = v.strictObject({
   lease: v.optional(seconds(0.1)),
   concurrency: v.optional(count),
   maxDeliveries: v.optional(count),
+  shutdownTimeout: v.optional(seconds(0)),
+  maxRetries: v.optional(v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0)))),
+  defaultRetryDelay: v.optional(seconds(0)),
+  retryBackoff: v.optional(v.union([v.boolean(), seconds(0)])),
+  retryBackoffMax: v.optional(seconds(0)),
+  retryJitter: v.optional(v.boolean()),
+  acksLate: v.optional(v.boolean()),
+  acksOnFailureOrTimeout: v.optional(v.boolean()),
+  rejectOnWorkerLost: v.optional(v.boolean()),
+  onWorkerLost: v.optional(v.picklist(ON_WORKER_LOST)),
+  softTimeLimit: v.optional(v.nullable(timeLimit)),
+  timeLimit: v.optional(v.nullable(timeLimit)),
+  trackStarted: v.optional(v.boolean()),
+  ignoreResult: v.optional(v.boolean()),
+  storeErrorsEvenIfIgnored: v.optional(v.boolean()),
+  rateLimit: v.optional(v.nullable(name)),
 })
 
 const SCHEMA = v.pipe(
@@ -45,10 +65,26 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
   lease: 'a number of seconds, at least 0.1',
   concurrency: 'a whole number, at least 1',
   maxDeliveries: 'a whole number, at least 1',
+  shutdownTimeout: 'a number of seconds, 0 or more',
+  maxRetries: 'a whole number, 0 or more, or null for no limit',
+  defaultRetryDelay: 'a number of seconds, 0 or more',
+  retryBackoff: 'true, false or a number, 0 or more',
+  retryBackoffMax: 'a number of seconds, 0 or more',
+  retryJitter: 'true or false',
+  acksLate: 'true or false',
+  acksOnFailureOrTimeout: 'true or false',
+  rejectOnWorkerLost: 'true or false',
+  onWorkerLost: 'report, fail or retry',
+  softTimeLimit: `a number of seconds above 0, at most ${LONGEST_TIME_LIMIT}, or null for no limit`,
+  timeLimit: `a number of seconds above 0, at most ${LONGEST_TIME_LIMIT}, or null for no limit`,
+  trackStarted: 'true or false',
+  ignoreResult: 'true or false',
+  storeErrorsEvenIfIgnored: 'true or false',
+  rateLimit: 'a rate such as 10/m, or null for none',
 }
 
 /** What may be set: in `createApp`, in `taskledger.config.{js,mjs,json}`, or as `TASKLEDGER_…` in the environment. */
-export interface Settings {
+export interface Settings extends SettableOptions {
   /** Default: `sqlite:taskledger.db`, relative to the working directory. */
   readonly database: string
   /** `sql:` (default): messages live in the ledger's own database. */
@@ -75,6 +111,8 @@ export interface Settings {
   readonly concurrency: number
   /** How often a message is delivered before its task fails as one that kills its workers. Default: 5. */
   readonly maxDeliveries: number
+  /** Seconds that running tasks may take to end once a worker is told to stop. Default: 30. */
+  readonly shutdownTimeout: number
 }
 
 export const DEFAULTS: Settings = {
@@ -91,6 +129,8 @@ export const DEFAULTS: Settings = {
   lease: 30,
   concurrency: 10,
   maxDeliveries: 5,
+  shutdownTimeout: 30,
+  ...SETTABLE_DEFAULTS,
 }
 
 export const SETTING_NAMES = Object.keys(DEFAULTS) as readonly (keyof Settings)[]
@@ -112,7 +152,9 @@ export function checkSettings(given: unknown, source: string): Partial<Settings>
   const [issue] = issues
   const path = v.getDotPath(issue)
   if (issue.type === 'strict_object' && issue.expected === 'never' && path !== null) {
-    throw new ConfigurationError(`${source}: there is no setting named ${path}`, { hint: `the settings are ${SETTING_NAMES.join(', ')}` })
+    const meant = nearest(path, SETTING_NAMES)
+    const hint = meant ? `did you mean ${meant}?` : `the settings are ${SETTING_NAMES.join(', ')}`
+    throw new ConfigurationError(`${source}: there is no setting named ${path}`, { hint })
   }
   const setting = SETTING_NAMES.find((known) => known === path?.split('.')[0])
   const expected = setting ? EXPECTED[setting] : 'an object of settings'
@@ -122,12 +164,14 @@ export function checkSettings(given: unknown, source: string): Partial<Settings>
 /** A value as its owner wrote it, apart from the password in a URL. */
 const shown = (value: unknown): string => String(JSON.stringify(value)).replace(/:\/\/[^@"]*@/g, '://…@')
 
+const PREFIX = 'TASKLEDGER_'
+
 /** `TASKLEDGER_DEFAULT_QUEUE` for `defaultQueue`. */
-export const variableOf = (setting: string): string => `TASKLEDGER_${setting.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+export const variableOf = (setting: string): string => PREFIX + setting.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
 
 /** A variable's text as the setting's type: text stays text where text is expected, anything else is read as JSON. */
 function readVariable(setting: keyof Settings, text: string): unknown {
-  const expectsText = typeof DEFAULTS[setting] === 'string' || setting === 'app'
+  const expectsText = typeof DEFAULTS[setting] === 'string' || setting === 'app' || setting === 'rateLimit'
   if (expectsText) return text
   try {
     return JSON.parse(text)
@@ -136,7 +180,19 @@ function readVariable(setting: keyof Settings, text: string): unknown {
   }
 }
 
+/** A misspelt variable would leave a setting at its default, and nobody would know. */
+function refuseUnknownVariables(env: Environment): void {
+  const known = SETTING_NAMES.map((setting) => variableOf(setting).slice(PREFIX.length))
+  const given = Object.keys(env).filter((variable) => variable.startsWith(PREFIX) && env[variable])
+  const unknown = given.map((variable) => variable.slice(PREFIX.length)).find((variable) => !known.includes(variable))
+  if (unknown === undefined) return
+  const meant = nearest(unknown, known)
+  const hint = meant ? `did you mean ${PREFIX}${meant}?` : `after ${PREFIX} comes one of ${known.join(', ')}`
+  throw new ConfigurationError(`the environment: there is no setting named ${PREFIX}${unknown}`, { hint })
+}
+
 function settingsOfEnvironment(env: Environment): Partial<Settings> {
+  refuseUnknownVariables(env)
   const given: Partial<Settings>[] = []
   for (const setting of SETTING_NAMES) {
     const variable = variableOf(setting)

@@ -8,9 +8,11 @@ import { type BareResult, findBareResults, quoteResult } from '../ledger/fix-jso
 import { countPurgeable, finishedBeyond, type PurgeBound, purgeBatch } from '../ledger/purge.js'
 import type { TaskRow } from '../ledger/row.js'
 import { findStale, findStaleScheduled, type StaleReason, type StaleRow } from '../ledger/stale.js'
-import { type ResendTerms, type Resent, resend } from '../publish/resend.js'
+import { type Tree, treeOf } from '../ledger/tree.js'
+import { previewResend, type ResendTerms, type Resent, resend } from '../publish/resend.js'
 import type { Sent } from '../schedule/sender.js'
 import type { Parts } from './parts.js'
+import { type Revoked, revoke } from './revoke.js'
 
 /** Which rows of a stale list. */
 export interface StaleQuery {
@@ -31,6 +33,8 @@ export interface RetryTerms extends ResendTerms {
   readonly rate?: number
   /** Stop at the first row that is not sent. */
   readonly failFast?: boolean
+  /** Send nothing, and only tell which would be refused. */
+  readonly dryRun?: boolean
   /** Told of each row as it is done. */
   readonly each?: (resent: Resent) => void
 }
@@ -46,9 +50,13 @@ export interface TaskHistory {
   readonly attempts: readonly Attempt[]
   readonly retriedAs: readonly string[]
   readonly children: readonly string[]
+  /** The workflow it is a part of; null for a task that stands alone. */
+  readonly tree: Tree | null
 }
 
 const NO_LIMIT = 1_000_000
+/** Tasks of one workflow that `show` looks at. */
+const MOST_OF_A_TREE = 1000
 const PURGE_BATCH = 500
 const FIX_BATCH = 1000
 
@@ -65,7 +73,10 @@ export class Tasks {
     const row = await findTask(database, taskId)
     if (!row) return null
     const attempts = await attemptsOf(database, taskId)
-    return { row, attempts, retriedAs: await retriesOf(database, taskId), children: await childrenOf(database, taskId) }
+    const tree = await treeOf(database, row.rootId, MOST_OF_A_TREE)
+    const alone = tree.tasks.length < 2 && tree.groups.length === 0 && !tree.tasks.some(({ chain }) => chain.length > 0)
+    const [retriedAs, children] = [await retriesOf(database, taskId), await childrenOf(database, taskId)]
+    return { row, attempts, retriedAs, children, tree: alone ? null : tree }
   }
 
   /** Ids that begin with `prefix`: what a shortened id may mean. */
@@ -108,13 +119,15 @@ export class Tasks {
 
   /** Sends a copy of each task that carries everything the original had. The originals stay as they are. */
   async retry(what: TaskFilter | readonly TaskRow[], terms: RetryTerms = {}): Promise<Resent[]> {
-    const { publisher, broker, now } = await this.open()
+    const { publisher, broker, database, now } = await this.open()
     const rows = isRows(what) ? what : await this.list(what, NO_LIMIT)
     const done: Resent[] = []
     const startedAt = now()
     for (const row of rows) {
-      if (terms.rate) await sleep(Math.max(0, startedAt + (done.length * 1000) / terms.rate - now()))
-      const resent = await resend(row, terms, publisher, broker, now())
+      if (terms.rate && !terms.dryRun) await sleep(Math.max(0, startedAt + (done.length * 1000) / terms.rate - now()))
+      const resent = terms.dryRun
+        ? await previewResend(row, terms, database, broker, now())
+        : await resend(row, terms, publisher, broker, now())
       done.push(resent)
       terms.each?.(resent)
       if (terms.failFast && resent.error !== null) break
@@ -122,9 +135,25 @@ export class Tasks {
     return done
   }
 
+  /** Has tasks never start, or, with `terminate`, stopped when they run. What has ended is left alone. */
+  async revoke(
+    taskIds: readonly string[],
+    { terminate = false }: { readonly terminate?: boolean } = {},
+    each: (revoked: Revoked) => void = () => {},
+  ): Promise<Revoked[]> {
+    const parts = await this.open()
+    const done: Revoked[] = []
+    for (const taskId of taskIds) {
+      const revoked = await revoke(parts, taskId, terminate)
+      done.push(revoked)
+      each(revoked)
+    }
+    return done
+  }
+
   /** One pass over what is due: scheduled tasks, retries, and tasks no broker took. */
   async sendScheduled(limit?: number, each?: (sent: Sent) => void): Promise<Sent[]> {
-    return (await this.open()).sender.sendDue(limit, true, each)
+    return (await this.open()).sender.sendDue(limit, each)
   }
 
   async countPurgeable(bound: PurgeBound): Promise<number> {
@@ -137,12 +166,23 @@ export class Tasks {
     return cutoff && { cutoff }
   }
 
-  /** Deletes finished rows in small commits, so that nobody waits long for the database. Returns how many. */
+  /**
+   * Deletes finished rows in small commits, so that nobody waits long for the database, and what messages of theirs that
+   * database holds: without the row, nothing would keep them from being run. Returns how many rows.
+   */
   async purge(bound: PurgeBound, { each, signal }: PurgeTerms = {}): Promise<number> {
-    const { database } = await this.open()
+    const { database, broker, failpoint } = await this.open()
+    const purgeOnce = () =>
+      database.write(async (sql) => {
+        const taskIds = await purgeBatch(sql, bound, PURGE_BATCH)
+        await broker.within?.(sql).drop(taskIds)
+        return taskIds.length
+      })
     let deleted = 0
     for (;;) {
-      const batch = signal?.aborted ? 0 : await database.write((sql) => purgeBatch(sql, bound, PURGE_BATCH))
+      await failpoint('purge:before')
+      const batch = signal?.aborted ? 0 : await purgeOnce()
+      await failpoint('purge:committed')
       if (batch === 0) return deleted
       deleted += batch
       each?.(deleted)

@@ -25,6 +25,8 @@ export interface Postings {
   reject(delivery: Delivery, options: { readonly requeue: boolean }): Promise<boolean>
   /** Keeps these messages from others until `leaseUntil`. Those that are no longer ours are passed over. */
   extend(deliveries: readonly Delivery[], leaseUntil: number): Promise<void>
+  /** No message of these tasks is delivered any more: those that wait are gone, and whoever holds one has lost it. */
+  drop(taskIds: readonly string[]): Promise<void>
 }
 
 /**

@@ -1,6 +1,6 @@
+import { nearest } from '../app/nearest.js'
 import { PlainError, UsageError } from '../task/errors.js'
 import { isAsked } from './asked.js'
-import { nearest } from './nearest.js'
 import type { ProgramFacts } from './plugin.js'
 
 /** What a command line asks for. */

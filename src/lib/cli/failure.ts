@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
+import { nearest } from '../app/nearest.js'
 import { PlainError, UsageError } from '../task/errors.js'
-import { nearest } from './nearest.js'
 import { printable, printableLines } from './printable.js'
 
 /** How a command that failed is told to a person, a program and a shell. */

@@ -3,7 +3,7 @@ import type { TaskFilter } from '../ledger/filter.js'
 import { checkDurationMs, parseDurationMs } from '../task/duration.js'
 import { parseDue, parseInstant } from './time.js'
 
-/** Every command takes these. Where a flag has a letter it stands first: help aligns the rest by it. */
+/** Every command takes these. */
 export const globalFlags = {
   quiet: Flags.boolean({ char: 'q', summary: 'Print the answer and errors only.', helpGroup: 'GLOBAL' }),
   database: Flags.string({ summary: 'Where the ledger is, for example sqlite:taskledger.db.', helpValue: 'URL', helpGroup: 'GLOBAL' }),

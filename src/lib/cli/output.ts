@@ -4,14 +4,23 @@ import { rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { PlainError } from '../task/errors.js'
 
-/** Ctrl-C, as a shell tells of it. */
+/** What a shell makes of a process that a signal ended. */
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
+
+type Signal = keyof typeof EXIT_CODES
+
 class InterruptedError extends PlainError {
-  override readonly exitCode = 130
+  override readonly exitCode: number
+
+  constructor(message: string, signal: Signal) {
+    super(message)
+    this.exitCode = EXIT_CODES[signal]
+  }
 }
 
-/** Text of some rows. */
+/** Some rows, as they are to be written. */
 interface Chunk {
-  readonly text: string
+  readonly bytes: Buffer
   readonly rows: number
 }
 
@@ -29,9 +38,9 @@ async function writeAll(chunks: AsyncIterable<Chunk>, stream: NodeJS.WritableStr
   }
   stream.on('error', fail)
   for await (const chunk of chunks) {
-    bytes += Buffer.byteLength(chunk.text)
+    bytes += chunk.bytes.length
     await new Promise<void>((resolve) => {
-      const hasRoom = stream.write(chunk.text, (error) => {
+      const hasRoom = stream.write(chunk.bytes, (error) => {
         fail(error)
         resolve()
       })
@@ -61,8 +70,8 @@ export async function writeToFile(path: string, chunks: AsyncIterable<Chunk>, ea
   if (there?.isDirectory()) throw new PlainError(`${path} cannot be written: it is a folder`, { hint: 'name a file in it' })
   const part = there && !there.isFile() ? path : `${path}.part`
   const interrupted = new AbortController()
-  const onInterrupt = () => interrupted.abort()
-  process.once('SIGINT', onInterrupt)
+  const onSignal = (signal: Signal) => interrupted.abort(signal)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, onSignal)
   try {
     const stream = createWriteStream(part)
     await once(stream, 'open')
@@ -74,10 +83,10 @@ export async function writeToFile(path: string, chunks: AsyncIterable<Chunk>, ea
     return written
   } catch (cause) {
     if (part !== path) await rm(part, { force: true }).catch(() => {}) // the first error is the one to tell
-    if (interrupted.signal.aborted) throw new InterruptedError(`interrupted; ${path} is as it was`)
+    if (interrupted.signal.aborted) throw new InterruptedError(`interrupted; ${path} is as it was`, interrupted.signal.reason)
     throw cause instanceof Error && 'syscall' in cause ? unwritable(path, cause as NodeJS.ErrnoException) : cause
   } finally {
-    process.off('SIGINT', onInterrupt)
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, onSignal)
   }
 }
 

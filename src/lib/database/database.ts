@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import type SqliteDatabase from 'better-sqlite3'
 import type { Knex } from 'knex'
 import { ConfigurationError } from '../task/errors.js'
-import { describeFailure, readOnly } from './failure.js'
+import { CommitUnknownError, describeFailure, readOnly } from './failure.js'
 import type { Binding, Sql } from './sql.js'
 import { immutable, openSqlite, SqliteConnection, whenFree } from './sqlite.js'
 import { parseDatabaseUrl } from './url.js'
@@ -63,7 +63,8 @@ export class Database implements Sql {
 
   /**
    * Runs `work` inside a commit that concurrent callers share; the promise resolves after the commit. A work that
-   * fails takes nothing with it: the group is rolled back and each work commits by itself.
+   * fails takes nothing with it: the group is rolled back and each work commits by itself. A commit that fails is not tried
+   * again unless it is surely not written.
    */
   write<T>(work: Work<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -100,8 +101,7 @@ export class Database implements Sql {
         resolve(results[i])
       })
     } catch (error) {
-      const [only] = group
-      if (group.length === 1 && only) only.reject(error)
+      if (group.length === 1 || error instanceof CommitUnknownError) for (const { reject } of group) reject(error)
       else for (const one of group) await this.commitGroup([one])
     }
   }

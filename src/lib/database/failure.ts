@@ -1,5 +1,8 @@
 import { BusyError, ConfigurationError, UnavailableError } from '../task/errors.js'
 
+/** A commit that failed without saying whether it is written: to run its work again might do it twice. */
+export class CommitUnknownError extends UnavailableError {}
+
 /** SQLite's result code, for example `SQLITE_BUSY_SNAPSHOT`; empty for any other error. */
 export function sqliteCode(error: unknown): string {
   const code: unknown = error instanceof Error && 'code' in error ? error.code : ''

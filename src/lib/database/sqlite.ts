@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import type SqliteDatabase from 'better-sqlite3'
 import knex, { type Knex } from 'knex'
-import { isBusy } from './failure.js'
+import { CommitUnknownError, isBusy } from './failure.js'
 import type { Binding, Sql } from './sql.js'
 
 /** How long a statement of SQLite's own waits for a lock before the caller may decide to wait on. */
@@ -52,7 +52,7 @@ export function openSqlite(filename: string, readonly: boolean): Knex {
       },
     },
   })
-  return readonly ? opened : beginImmediately(opened)
+  return readonly ? opened : endOpenTransactions(beginImmediately(opened))
 }
 
 /**
@@ -82,6 +82,16 @@ export async function whenFree<T>(use: () => T | Promise<T>): Promise<T> {
   }
 }
 
+/** A COMMIT that fails may leave its transaction open (a deferred foreign key does); knex would hand the connection on with it. */
+function endOpenTransactions(opened: Knex): Knex {
+  const release = opened.client.releaseConnection.bind(opened.client)
+  opened.client.releaseConnection = (connection: SqliteDatabase.Database) => {
+    if (connection.inTransaction) connection.exec('ROLLBACK')
+    return release(connection)
+  }
+  return opened
+}
+
 /** One raw connection, each statement prepared once. better-sqlite3 answers at once; the promise is for the contract. */
 export class SqliteConnection implements Sql {
   private readonly statements = new Map<string, SqliteDatabase.Statement>()
@@ -109,8 +119,17 @@ export class SqliteConnection implements Sql {
     this.prepare('BEGIN IMMEDIATE').run()
   }
 
+  /** @throws {CommitUnknownError} when the transaction is over and did not say how */
   commit(): void {
-    this.prepare('COMMIT').run()
+    try {
+      this.prepare('COMMIT').run()
+    } catch (error) {
+      if (this.raw.inTransaction) throw error
+      const why = error instanceof Error ? error.message : String(error)
+      throw new CommitUnknownError(`the database ${this.raw.name} failed during a commit, which is written or not: ${why}`, {
+        cause: error,
+      })
+    }
   }
 
   rollback(): void {

@@ -1,6 +1,8 @@
+import { tasksOf } from '../canvas/freeze.js'
 import { ConfigurationError } from '../task/errors.js'
-import { isJsonObject, type Json } from '../task/json.js'
-import type { TaskMessage } from '../task/message.js'
+import { isJsonObject, type Json, type JsonObject } from '../task/json.js'
+import type { MessageOptions, TaskMessage } from '../task/message.js'
+import type { Canvas } from '../task/signature.js'
 import type { StoredOptions } from './row.js'
 
 export const REDACTED = '[redacted]'
@@ -16,7 +18,8 @@ export interface StoredArguments {
  * Which arguments the ledger must not keep, as paths: `kwargs.token`, `args[0].card`, `kwargs.users[*].email`.
  *
  * A row that still waits to be sent holds them, because sending needs them; the move that publishes its message
- * removes them. So a published row never holds a redacted value, and can never be sent again from the ledger.
+ * removes them, from what is to follow it in its workflow as well. So a published row never holds a redacted value, and can
+ * never be sent again from the ledger.
  */
 export class Redaction {
   private readonly paths: readonly (readonly string[])[]
@@ -34,16 +37,71 @@ export class Redaction {
 
   /** @param published whether the message is, or in this same commit becomes, the broker's */
   stored(message: TaskMessage, published: boolean): StoredArguments {
-    const whole = { args: message.args as Json, kwargs: message.kwargs as Json }
-    const found = published ? this.spelled.filter((_, i) => holds(whole, this.paths[i] ?? [])) : []
+    const calls = published && this.paths.length > 0 ? callsOf(message) : []
+    const found = this.spelled.filter((_, i) => calls.some((call) => holds(call, this.paths[i] ?? [])))
     if (found.length === 0) {
       return { args: JSON.stringify(message.args), kwargs: JSON.stringify(message.kwargs), options: JSON.stringify(message.options) }
     }
-    const cut = this.paths.reduce<Json>((value, path) => without(value, path), whole) as { args: Json; kwargs: Json }
-    const options: StoredOptions = { ...message.options, redacted: found }
-    return { args: JSON.stringify(cut.args), kwargs: JSON.stringify(cut.kwargs), options: JSON.stringify(options) }
+    const { args, kwargs } = this.cut(message)
+    const options: StoredOptions = { ...this.cutLinks(message.options), redacted: found }
+    return { args: JSON.stringify(args), kwargs: JSON.stringify(kwargs), options: JSON.stringify(options) }
+  }
+
+  /** Whether a workflow holds what the ledger must not keep longer than it needs it. */
+  hides(canvas: Canvas): boolean {
+    return callsIn(canvas).some((call) => this.paths.some((path) => holds(call, path)))
+  }
+
+  private cut({ args, kwargs }: Call): { readonly args: readonly Json[]; readonly kwargs: JsonObject } {
+    const whole: Json = { args, kwargs }
+    return this.paths.reduce<Json>((value, path) => without(value, path), whole) as { args: readonly Json[]; kwargs: JsonObject }
+  }
+
+  private cutLinks<Options extends Links>(options: Options): Options {
+    const { link, linkError, chain } = options
+    const all = (canvases: readonly Canvas[]): readonly Canvas[] => canvases.map((one) => this.cutCanvas(one))
+    return {
+      ...options,
+      ...(link ? { link: all(link) } : {}),
+      ...(linkError ? { linkError: all(linkError) } : {}),
+      ...(chain ? { chain: all(chain) } : {}),
+    }
+  }
+
+  private cutCanvas(canvas: Canvas): Canvas {
+    const inner = (one: Canvas): Canvas => this.cutCanvas(one)
+    switch (canvas.kind) {
+      case 'task':
+        return { ...canvas, ...this.cut(canvas), options: this.cutLinks(canvas.options) }
+      case 'chain':
+        return { ...canvas, steps: canvas.steps.map(inner) }
+      case 'group':
+        return { ...canvas, members: canvas.members.map(inner) }
+      case 'chord':
+        return { ...canvas, header: canvas.header.map(inner), body: inner(canvas.body) }
+    }
   }
 }
+
+/** Whether the ledger holds a workflow without some of its arguments, so that it can not be sent. */
+export const isRedacted = (canvas: Canvas): boolean => callsIn(canvas).some((call) => holdsText(call, REDACTED))
+
+function holdsText(value: Json, text: string): boolean {
+  if (typeof value !== 'object' || value === null) return value === text
+  return Object.values(value).some((inner) => holdsText(inner, text))
+}
+
+type Call = Pick<TaskMessage, 'args' | 'kwargs'>
+type Links = Pick<MessageOptions, 'link' | 'linkError' | 'chain'>
+
+/** A message's own call, and those that follow it. */
+const callsOf = ({ args, kwargs, options }: TaskMessage): readonly JsonObject[] => [{ args, kwargs }, ...linkedCalls(options)]
+
+const linkedCalls = ({ link = [], linkError = [], chain = [] }: Links): readonly JsonObject[] =>
+  [...link, ...linkError, ...chain].flatMap(callsIn)
+
+const callsIn = (canvas: Canvas): readonly JsonObject[] =>
+  tasksOf(canvas).flatMap(({ args, kwargs, options }) => [{ args, kwargs }, ...linkedCalls(options)])
 
 /** The entries of `value` that one step of a path leads to. */
 function entries(value: Json, step: string): [string, Json][] {

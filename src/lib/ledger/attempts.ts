@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.js'
 import type { ErrorRecord } from '../task/outcome.js'
 
 /** Why a line of history was written: what became of an execution, or of a try to send. */
-export type AttemptKind = 'retry' | 'failure' | 'late-result' | 'send-failed'
+export type AttemptKind = 'retry' | 'failure' | 'rejected' | 'lost' | 'late-result' | 'send-failed'
 
 export interface Attempt {
   readonly seq: number
@@ -29,6 +29,16 @@ export async function recordAttempt(
      VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?), ?, ?, ?, ?, ?, ?)`,
     [taskId, taskId, now, kind, workerId, error?.type ?? null, error?.message ?? null, error?.traceback ?? null],
   )
+}
+
+/** How often a task was rejected since it was sent, or last retried. */
+export async function rejectionsOf(sql: Sql, taskId: string): Promise<number> {
+  const [row] = await sql.all<{ n: number }>(
+    `SELECT count(*) AS n FROM task_attempt WHERE task_id = ? AND kind = 'rejected'
+        AND seq > (SELECT coalesce(max(seq), 0) FROM task_attempt WHERE task_id = ? AND kind IN ('retry', 'lost'))`,
+    [taskId, taskId],
+  )
+  return row?.n ?? 0
 }
 
 /** The history of a task, oldest first. */

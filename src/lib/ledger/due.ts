@@ -9,13 +9,14 @@ const WAITING = 'finished_at IS NULL AND published_at IS NULL AND scheduled_id I
  *
  * Choosing and marking are one UPDATE, so two senders never share a row. Each row's `scheduled_id` is the id
  * of the task that will be sent for it. A row that could not be sent is left alone until `retryBefore`.
+ * The `+` keeps SQLite from going by the status: all that is scheduled has that, whenever it is due.
  */
 export async function claimDue(sql: Sql, newIds: readonly string[], now: number, retryBefore: number): Promise<TaskRow[]> {
   const rows = await sql.all<StoredRow>(
     `UPDATE task_result SET scheduled_id = claim.new_id, claimed_at = ?
        FROM (SELECT due.id, ids.value AS new_id
                FROM (SELECT id, row_number() OVER (ORDER BY eta, id) - 1 AS n
-                       FROM (SELECT id, eta FROM task_result WHERE ${WAITING} AND eta < ? AND status = 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)
+                       FROM (SELECT id, eta FROM task_result WHERE ${WAITING} AND eta < ? AND +status = 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)
                               ORDER BY eta, id LIMIT ?)) AS due
                JOIN json_each(?) AS ids ON ids.key = due.n) AS claim
       WHERE task_result.id = claim.id

@@ -15,9 +15,9 @@ export interface ExportOptions {
   readonly excelSafe?: boolean
 }
 
-/** Text that follows the chunk before, and how many rows it holds. */
+/** UTF-8 that follows the chunk before, and how many rows it holds. */
 export interface ExportChunk {
-  readonly text: string
+  readonly bytes: Buffer
   readonly rows: number
 }
 
@@ -25,10 +25,13 @@ export interface ExportChunk {
 interface Layout {
   /** An SQL expression for one row as JSON. */
   readonly row: string
-  /** What SQLite puts between rows. */
+  /** What SQLite puts in front of a page's rows, between them and after them. */
+  lead(first: boolean): string
   readonly separator: string
+  readonly end: string
   readonly head: string
-  page(rows: string, first: boolean): string
+  /** Default: as SQLite made them. */
+  page?(rows: Buffer): Buffer
   readonly foot: string
 }
 
@@ -55,11 +58,11 @@ export function exportRows(
 function layoutOf(format: ExportFormat, fields: readonly TaskField[], excelSafe: boolean): Layout {
   switch (format) {
     case 'json': {
-      const page = (rows: string, first: boolean) => `${first ? '\n' : ',\n'}${rows}`
-      return { row: objectOf(fields), separator: ',\n', head: '[', page, foot: '\n]\n' }
+      const lead = (first: boolean) => (first ? '\n' : ',\n')
+      return { row: objectOf(fields), lead, separator: ',\n', end: '', head: '[', foot: '\n]\n' }
     }
     case 'ndjson':
-      return { row: objectOf(fields), separator: '\n', head: '', page: (rows) => `${rows}\n`, foot: '' }
+      return { row: objectOf(fields), lead: () => '', separator: '\n', end: '\n', head: '', foot: '' }
     case 'csv':
       return tableLayout(fields, ',', excelSafe)
     case 'tsv':
@@ -70,18 +73,17 @@ function layoutOf(format: ExportFormat, fields: readonly TaskField[], excelSafe:
 function tableLayout(fields: readonly TaskField[], delimiter: string, excelSafe: boolean): Layout {
   // one column: an empty line would be no row to many readers
   const options = { delimiter, escape_formulas: excelSafe, quoted_empty: fields.length === 1 }
-  const page = (rows: string) => stringify(JSON.parse(`[${rows}]`), options)
-  return { row: cellsOf(fields), separator: ',', head: stringify([[...fields]], options), page, foot: '' }
+  const page = (rows: Buffer) => Buffer.from(stringify(JSON.parse(rows.toString()), options))
+  return { row: cellsOf(fields), lead: () => '[', separator: ',', end: ']', head: stringify([[...fields]], options), page, foot: '' }
 }
 
 async function* chunks(sql: Sql, filter: TaskFilter, layout: Layout): AsyncGenerator<ExportChunk> {
-  if (layout.head) yield { text: layout.head, rows: 0 }
-  let first = true
+  const { head, page = (rows: Buffer) => rows, foot } = layout
+  if (head) yield { bytes: Buffer.from(head), rows: 0 }
   for await (const { text, rows } of pages(sql, filter, layout)) {
-    yield { text: layout.page(text, first), rows }
-    first = false
+    yield { bytes: page(Buffer.isBuffer(text) ? text : Buffer.from(text)), rows }
   }
-  if (layout.foot) yield { text: layout.foot, rows: 0 }
+  if (foot) yield { bytes: Buffer.from(foot), rows: 0 }
 }
 
 interface Page {
@@ -89,13 +91,15 @@ interface Page {
   readonly last: number | null
   readonly rows: number
   readonly largest: number
-  /** The rows but the large ones. */
-  readonly text: string
+  /** The rows but the large ones; a string from a file that is not in UTF-8. */
+  readonly text: Buffer | string
 }
 
-async function* pages(sql: Sql, filter: TaskFilter, { row, separator }: Layout): AsyncGenerator<Page> {
+async function* pages(sql: Sql, filter: TaskFilter, { row, lead, separator, end }: Layout): AsyncGenerator<Page> {
   const where = whereOf(filter)
   const table = `task_result ${inIdOrder(filter) ? '' : 'NOT INDEXED'}`
+  const joined = '? || group_concat(line, ?) FILTER (WHERE octet_length(line) <= ?) || ?'
+  const text = (await isUtf8(sql)) ? `CAST(${joined} AS BLOB)` : joined
   let limit = PAGE_ROWS
   for (let after = 0; ; ) {
     const atMost = limit === 1 ? Number.MAX_SAFE_INTEGER : LARGE_ROW_BYTES
@@ -103,9 +107,9 @@ async function* pages(sql: Sql, filter: TaskFilter, { row, separator }: Layout):
     // would prepare the statement anew for every page
     const [page] = await sql.all<Page>(
       `SELECT max(id) AS last, count(*) AS rows, max(octet_length(line)) AS largest,
-              group_concat(line, ?) FILTER (WHERE octet_length(line) <= ?) AS text
+              ${text} AS text
          FROM (SELECT id, ${row} AS line FROM ${table} WHERE ${where.text} AND id > ? ORDER BY id LIMIT ${limit})`,
-      [separator, atMost, ...where.bindings, after],
+      [lead(after === 0), separator, atMost, end, ...where.bindings, after],
     )
     if (!page || page.last === null) return
     if (page.largest > atMost) {
@@ -117,6 +121,12 @@ async function* pages(sql: Sql, filter: TaskFilter, { row, separator }: Layout):
       limit = Math.min(limit * 2, PAGE_ROWS)
     }
   }
+}
+
+/** Whether a text cast to BLOB is UTF-8: as such it can be written as it is, instead of being decoded and encoded again. */
+async function isUtf8(sql: Sql): Promise<boolean> {
+  const [database] = await sql.all<{ encoding: string }>('PRAGMA encoding', [])
+  return database?.encoding === 'UTF-8'
 }
 
 /**

@@ -8,6 +8,8 @@ export interface TaskFilter {
   /** Globs on the task's name: `*` any text, `?` one character. */
   readonly tasks?: readonly string[]
   readonly statuses?: readonly string[]
+  /** Only what has not ended, whatever its status; a running task may have one of its own. */
+  readonly open?: true
   readonly queue?: string
   readonly errorType?: string
   /** Submitted at or after. */
@@ -54,6 +56,8 @@ export function whereOf(filter: TaskFilter): Where {
   if (filter.ids) parts.push({ text: 'task_id IN (SELECT value FROM json_each(?))', bindings: [JSON.stringify(filter.ids)] })
   if (filter.tasks?.length) parts.push(anyOf(filter.tasks.map(oneTask)))
   if (filter.statuses?.length) parts.push(anyOf(filter.statuses.map(oneStatus)))
+  // by their own small index, however many rows have ended
+  if (filter.open) parts.push({ text: 'id IN (SELECT id FROM task_result WHERE finished_at IS NULL)', bindings: [] })
   if (filter.queue !== undefined) parts.push({ text: 'queue = ?', bindings: [filter.queue] })
   if (filter.errorType !== undefined) parts.push({ text: 'error_type = ?', bindings: [filter.errorType] })
   if (filter.since) parts.push({ text: 'submitted_at >= ?', bindings: [filter.since.getTime()] })

@@ -15,6 +15,16 @@ export async function statusOf(sql: Sql, taskId: string): Promise<{ readonly sta
   return row ? { status: row.status, finished: row.finished === 1 } : null
 }
 
+/** One of these ids that is recorded already, or null. */
+export async function findTaken(sql: Sql, taskIds: readonly string[], groupIds: readonly string[]): Promise<string | null> {
+  const [row] = await sql.all<{ id: string }>(
+    `SELECT task_id AS id FROM task_result WHERE task_id IN (SELECT value FROM json_each(?))
+      UNION ALL SELECT group_id FROM task_group WHERE group_id IN (SELECT value FROM json_each(?)) LIMIT 1`,
+    [JSON.stringify(taskIds), JSON.stringify(groupIds)],
+  )
+  return row?.id ?? null
+}
+
 /** Ids that begin with `prefix`, in order: what a shortened id may mean. */
 export async function findIds(sql: Sql, prefix: string, limit: number): Promise<string[]> {
   const rows = await sql.all<{ task_id: string }>(

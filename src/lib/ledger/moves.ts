@@ -8,6 +8,8 @@ export interface Owner {
   readonly taskId: string
   readonly workerId: string
   readonly deliveries: number
+  /** Deliveries are counted anew after each retry. */
+  readonly retries: number
 }
 
 /** An end: when, and until when the result is kept (null: for ever). */
@@ -16,8 +18,8 @@ export interface End {
   readonly resultExpiresAt: number | null
 }
 
-const OWNED = 'task_id = ? AND worker_id = ? AND deliveries = ? AND finished_at IS NULL AND lease_until IS NOT NULL'
-const owned = (owner: Owner) => [owner.taskId, owner.workerId, owner.deliveries]
+const OWNED = 'task_id = ? AND worker_id = ? AND deliveries = ? AND retries = ? AND finished_at IS NULL AND lease_until IS NOT NULL'
+const owned = (owner: Owner) => [owner.taskId, owner.workerId, owner.deliveries, owner.retries]
 
 /** Open, and not running under a live lease. A scheduled row is not for a worker to take. */
 const FREE = "task_id = ? AND finished_at IS NULL AND status <> 'SCHEDULED' AND (lease_until IS NULL OR lease_until <= ?)"
@@ -25,23 +27,39 @@ const FREE = "task_id = ? AND finished_at IS NULL AND status <> 'SCHEDULED' AND 
 /**
  * PENDING or RETRY → STARTED, and STARTED again after a redelivery.
  *
- * @param retries the message's own: one that was left over when the row moved on to a retry does not start that retry early
- * @param options the row's options with what the worker knows better (the ack mode); null leaves them
- * @returns false when the row is missing, finished, retried since, or running under a live lease
+ * @param owner its retries are the message's own: one that was left over when the row moved on to a retry does not start that retry early
+ * @param track false: the status stays as it is, and the lease alone tells that the task runs
+ * @param options JSON of what the worker's task declares; it is added to the row's own options; null: nothing
+ * @returns false when the row is missing, finished, retried since, started by a later delivery, or running under a live lease
  */
 export async function moveToStarted(
   sql: Sql,
   owner: Owner,
-  retries: number,
   leaseUntil: number,
   maxRetries: number | null,
   options: string | null,
+  track: boolean,
   now: number,
 ): Promise<boolean> {
+  const status = track ? "status = 'STARTED', " : ''
+  const noting = options === null ? '' : 'options = json_patch(options, ?), '
   const changed = await sql.run(
-    `UPDATE task_result SET status = 'STARTED', worker_id = ?, deliveries = ?, lease_until = ?, max_retries = ?, options = coalesce(?, options),
-       started_at = ?, updated_at = ?, published_at = coalesce(published_at, ?) WHERE ${FREE} AND retries = ?`,
-    [owner.workerId, owner.deliveries, leaseUntil, maxRetries, options, now, now, now, owner.taskId, now, retries],
+    `UPDATE task_result SET ${status}${noting}worker_id = ?, deliveries = ?, lease_until = ?, max_retries = ?,
+       started_at = ?, updated_at = ?, published_at = coalesce(published_at, ?) WHERE ${FREE} AND retries = ? AND deliveries <= ?`,
+    [
+      ...(options === null ? [] : [options]),
+      owner.workerId,
+      owner.deliveries,
+      leaseUntil,
+      maxRetries,
+      now,
+      now,
+      now,
+      owner.taskId,
+      now,
+      owner.retries,
+      owner.deliveries,
+    ],
   )
   return changed === 1
 }
@@ -79,34 +97,39 @@ export async function failUnstarted(sql: Sql, taskId: string, error: ErrorRecord
   return (await sql.run(`UPDATE task_result SET ${FAIL} WHERE ${FREE}`, [...failed(error, end), taskId, end.at])) === 1
 }
 
-/** STARTED → RETRY, by its owner: the row waits for its eta, with the whole of the arguments, until a sender publishes it. */
-export async function moveToRetry(
-  sql: Sql,
-  owner: Owner,
-  retries: number,
-  eta: number,
-  error: ErrorRecord | null,
-  stored: StoredArguments,
-  now: number,
-): Promise<boolean> {
+/** STARTED → PENDING, by its owner: its message goes back to the queue. `deliveries` stays, so that no older delivery starts it. */
+export async function moveToPending(sql: Sql, owner: Owner, now: number): Promise<boolean> {
   const changed = await sql.run(
-    `UPDATE task_result SET status = 'RETRY', retries = ?, eta = ?, error_type = ?, error_message = ?, traceback = ?, args = ?, kwargs = ?, options = ?,
-       worker_id = NULL, lease_until = NULL, published_at = NULL, claimed_at = NULL, deliveries = 0, updated_at = ? WHERE ${OWNED}`,
-    [
-      retries,
-      eta,
-      error?.type ?? null,
-      error?.message ?? null,
-      error?.traceback ?? null,
-      stored.args,
-      stored.kwargs,
-      stored.options,
-      now,
-      ...owned(owner),
-    ],
+    `UPDATE task_result SET status = 'PENDING', worker_id = NULL, lease_until = NULL, started_at = NULL, updated_at = ? WHERE ${OWNED}`,
+    [now, ...owned(owner)],
   )
   return changed === 1
 }
+
+/** What a row waits with until it is sent again. */
+export interface Waiting {
+  readonly retries: number
+  readonly eta: number
+  /** Why it has to run again. */
+  readonly error: ErrorRecord | null
+  readonly stored: StoredArguments
+  readonly queue: string
+  readonly priority: number
+}
+
+/** STARTED → RETRY, by its owner: the row waits for its eta, with the whole of the arguments, until a sender publishes it. */
+export async function moveToRetry(sql: Sql, owner: Owner, waiting: Waiting, now: number): Promise<boolean> {
+  const { retries, eta, error, stored, queue, priority } = waiting
+  const changed = await sql.run(
+    `UPDATE task_result SET status = 'RETRY', retries = ?, eta = ?, error_type = ?, error_message = ?, traceback = ?, args = ?, kwargs = ?, options = ?,
+       queue = ?, routing_key = ?, priority = ?, worker_id = NULL, lease_until = NULL, published_at = NULL, claimed_at = NULL, deliveries = 0, updated_at = ?
+      WHERE ${OWNED}`,
+    [retries, eta, ...errorColumns(error), stored.args, stored.kwargs, stored.options, queue, queue, priority, now, ...owned(owner)],
+  )
+  return changed === 1
+}
+
+const errorColumns = (error: ErrorRecord | null) => [error?.type ?? null, error?.message ?? null, error?.traceback ?? null]
 
 const REVOKE = `status = 'REVOKED', error_type = 'TaskRevokedError', error_message = ?, lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ?`
 
@@ -146,14 +169,80 @@ export async function moveToScheduledSent(
   return changed === 1
 }
 
+/** STARTED → IGNORED, by its owner. */
+export async function moveToIgnored(sql: Sql, owner: Owner, end: End): Promise<boolean> {
+  const changed = await sql.run(
+    `UPDATE task_result SET status = 'IGNORED', lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ? WHERE ${OWNED}`,
+    [end.at, end.at, end.resultExpiresAt, ...owned(owner)],
+  )
+  return changed === 1
+}
+
+/** STARTED → IGNORED, by its owner: another task has its place, and its result is found under that one's id. */
+export async function moveToReplaced(sql: Sql, owner: Owner, replacedBy: string, end: End): Promise<boolean> {
+  const result: Json = { replaced_by: replacedBy }
+  const changed = await sql.run(
+    `UPDATE task_result SET status = 'IGNORED', result = ?, error_type = NULL, error_message = NULL, traceback = NULL, lease_until = NULL, updated_at = ?,
+       finished_at = ?, result_expires_at = ? WHERE ${OWNED}`,
+    [JSON.stringify(result), end.at, end.at, end.resultExpiresAt, ...owned(owner)],
+  )
+  return changed === 1
+}
+
+/** STARTED → REVOKED, by its owner. */
+export async function moveToRevoked(sql: Sql, owner: Owner, reason: string, end: End): Promise<boolean> {
+  return (
+    (await sql.run(`UPDATE task_result SET ${REVOKE} WHERE ${OWNED}`, [reason, end.at, end.at, end.resultExpiresAt, ...owned(owner)])) === 1
+  )
+}
+
+/**
+ * Any open status → REVOKED, at an operator's word.
+ *
+ * @param running whether also while a live worker has it
+ */
+export async function revokeOpen(sql: Sql, taskId: string, reason: string, running: boolean, end: End): Promise<boolean> {
+  const free = running ? '' : ' AND (lease_until IS NULL OR lease_until <= ?)'
+  const changed = await sql.run(`UPDATE task_result SET ${REVOKE} WHERE task_id = ? AND finished_at IS NULL${free}`, [
+    reason,
+    end.at,
+    end.at,
+    end.resultExpiresAt,
+    taskId,
+    ...(running ? [] : [end.at]),
+  ])
+  return changed === 1
+}
+
+/** A started row's own word on how it is getting on. */
+export async function updateOwned(sql: Sql, owner: Owner, state: string | null, meta: string | null, now: number): Promise<boolean> {
+  const changed = await sql.run(
+    `UPDATE task_result SET status = coalesce(?, status), meta = coalesce(?, meta), updated_at = ? WHERE ${OWNED}`,
+    [state, meta, now, ...owned(owner)],
+  )
+  return changed === 1
+}
+
+/** A row that may not start yet: it waits for its turn as for an eta, and a sender publishes it then. */
+export async function postpone(
+  sql: Sql,
+  taskId: string,
+  retries: number,
+  eta: number,
+  stored: StoredArguments,
+  now: number,
+): Promise<boolean> {
+  const changed = await sql.run(
+    `UPDATE task_result SET eta = ?, args = ?, kwargs = ?, options = ?, published_at = NULL, claimed_at = NULL, updated_at = ?
+      WHERE ${FREE} AND retries = ?`,
+    [eta, stored.args, stored.kwargs, stored.options, now, taskId, now, retries],
+  )
+  return changed === 1
+}
+
 /** A started row says again that its owner lives. False: it is no longer this owner's. */
 export async function extendLease(sql: Sql, owner: Owner, leaseUntil: number): Promise<boolean> {
   return (await sql.run(`UPDATE task_result SET lease_until = ? WHERE ${OWNED}`, [leaseUntil, ...owned(owner)])) === 1
-}
-
-/** A started row whose message goes back to the queue: the next worker need not wait for the lease. */
-export async function endLease(sql: Sql, owner: Owner, now: number): Promise<boolean> {
-  return (await sql.run(`UPDATE task_result SET lease_until = ? WHERE ${OWNED}`, [now, ...owned(owner)])) === 1
 }
 
 /** Removes the row of a task whose result nobody wants, and its history, once its execution has ended. */

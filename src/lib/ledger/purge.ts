@@ -1,6 +1,7 @@
 import type { Binding, Sql } from '../database/sql.js'
+import { NEEDED, removeGroups } from './groups.js'
 
-/** Which finished rows may go. Open rows never do. */
+/** Which finished rows may go. Open rows never do, nor do those whose result a chord still waits to use. */
 export interface PurgeBound {
   /** Finished at or before. */
   readonly cutoff?: Date
@@ -24,6 +25,7 @@ function where(bound: PurgeBound): { text: string; bindings: Binding[] } {
     if (!bound.statuses.includes('SUCCESS')) parts.push("status <> 'SUCCESS'") // says that the index of the unhappy will do
     bindings.push(JSON.stringify(bound.statuses))
   }
+  parts.push(`NOT ${NEEDED}`)
   return { text: parts.join(' AND '), bindings }
 }
 
@@ -35,17 +37,17 @@ export async function countPurgeable(sql: Sql, bound: PurgeBound): Promise<numbe
   return row?.n ?? 0
 }
 
-/** Deletes at most `limit` rows, the longest finished first, with their history; run it inside one commit. Returns how many. */
-export async function purgeBatch(sql: Sql, bound: PurgeBound, limit: number): Promise<number> {
+/** Deletes at most `limit` rows, the longest finished first, with their history; run it inside one commit. Returns their task ids. */
+export async function purgeBatch(sql: Sql, bound: PurgeBound, limit: number): Promise<string[]> {
   const { text, bindings } = where(bound)
-  const gone = await sql.all<{ task_id: string }>(
-    `DELETE FROM task_result WHERE id IN (SELECT id FROM task_result WHERE ${text} ORDER BY ${ORDER(bound)}, id LIMIT ?) RETURNING task_id`,
+  const gone = await sql.all<{ task_id: string; group_id: string | null }>(
+    `DELETE FROM task_result WHERE id IN (SELECT id FROM task_result WHERE ${text} ORDER BY ${ORDER(bound)}, id LIMIT ?) RETURNING task_id, group_id`,
     [...bindings, limit],
   )
-  await sql.run('DELETE FROM task_attempt WHERE task_id IN (SELECT value FROM json_each(?))', [
-    JSON.stringify(gone.map((row) => row.task_id)),
-  ])
-  return gone.length
+  const taskIds = gone.map((row) => row.task_id)
+  await sql.run('DELETE FROM task_attempt WHERE task_id IN (SELECT value FROM json_each(?))', [JSON.stringify(taskIds)])
+  await removeGroups(sql, [...new Set(gone.flatMap((row) => row.group_id ?? []))])
+  return taskIds
 }
 
 /** When the `keep`-th newest of the finished rows ended: what ended before it is beyond the number to keep. Null: fewer are there. */
@@ -57,9 +59,9 @@ export async function finishedBeyond(sql: Sql, keep: number): Promise<Date | nul
   return row ? new Date(row.finished_at) : null
 }
 
-/** Deletes one finished row with its history. False: it is not there, or still open. */
+/** Deletes one finished row with its history. False: it is not there, or still open, or a chord waits to use its result. */
 export async function forget(sql: Sql, taskId: string): Promise<boolean> {
-  const gone = await sql.run('DELETE FROM task_result WHERE task_id = ? AND finished_at IS NOT NULL', [taskId])
+  const gone = await sql.run(`DELETE FROM task_result WHERE task_id = ? AND finished_at IS NOT NULL AND NOT ${NEEDED}`, [taskId])
   if (gone === 1) await sql.run('DELETE FROM task_attempt WHERE task_id = ?', [taskId])
   return gone === 1
 }

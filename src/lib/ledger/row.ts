@@ -1,5 +1,5 @@
 import { instant, instantOrNull, json } from '../database/columns.js'
-import type { Json, JsonObject } from '../task/json.js'
+import { isJsonObject, type Json, type JsonObject } from '../task/json.js'
 import type { MessageOptions, TaskMessage } from '../task/message.js'
 
 /** A row of task_result as the driver returns it: instants are epoch milliseconds, JSON is text. */
@@ -95,7 +95,7 @@ export interface TaskRow {
 }
 
 /** The text itself where a column holds no JSON: one bad row must not hide the others. `fix-json` repairs results. */
-function jsonOrText(text: string | null): Json {
+export function jsonOrText(text: string | null): Json {
   try {
     return json(text)
   } catch {
@@ -188,4 +188,12 @@ export function messageOf(row: TaskRow): TaskMessage {
     options,
     submittedAt: row.submittedAt.getTime(),
   }
+}
+
+/** The message of a row that has ended: what of it the row still holds is enough to tell what follows. */
+export function endedMessage(row: TaskRow): TaskMessage {
+  const { redacted: _, ...options } = row.options
+  const args = Array.isArray(row.args) ? row.args : []
+  const kwargs = isJsonObject(row.kwargs) ? row.kwargs : {}
+  return messageOf({ ...row, args, kwargs, options })
 }

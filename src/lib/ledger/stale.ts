@@ -46,7 +46,7 @@ const REASON = `CASE
   WHEN published_at IS NULL THEN 'unpublished'
   WHEN worker_id IS NULL THEN 'unclaimed'
   WHEN lease_until > ? THEN 'stuck'
-  WHEN json_extract(options, '$.acksLate') THEN 'unclaimed'
+  WHEN json_valid(options) AND json_extract(options, '$.acksLate') THEN 'unclaimed'
   ELSE 'lost' END`
 
 /** A row that an operator has sent again is that copy's business from then on. */

@@ -1,12 +1,17 @@
 import type { Knex } from 'knex'
 import type { Broker } from '../broker/broker.js'
+import type { Launch } from '../canvas/launch.js'
 import type { Database } from '../database/database.js'
 import { isTaken } from '../database/failure.js'
 import { type Sql, sqlOfTransaction } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
-import { markPublished, recordTask } from '../ledger/record.js'
+import { findTaken } from '../ledger/find.js'
+import { recordGroup } from '../ledger/groups.js'
+import { markPublished, recordTask, recordTaskIfNew } from '../ledger/record.js'
 import { PlainError, UsageError } from '../task/errors.js'
-import type { TaskMessage } from '../task/message.js'
+import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
+import { isPart, leavesNoRow, type TaskMessage } from '../task/message.js'
+import { idsOf, repeatedId } from './launch-ids.js'
 
 /** Sees every message before it is recorded or sent. Throwing refuses the publish. */
 export type BeforePublish = (message: TaskMessage) => void | Promise<void>
@@ -36,6 +41,9 @@ export class TaskIdTakenError extends UsageError {
   }
 }
 
+/** Messages that an outside broker is handed at one time, and rows that are then marked in one commit. */
+const HANDED = 500
+
 /** The one door to a broker: the row is written before the message, or with it. */
 export class Publisher {
   constructor(
@@ -46,6 +54,7 @@ export class Publisher {
     private readonly tracking: { readonly trackPublish: boolean; readonly scheduleEta: boolean },
     private readonly now: () => number,
     private readonly report: (error: unknown) => void,
+    private readonly failpoint: Failpoint = NO_FAILPOINT,
   ) {}
 
   /** Whether a row and its message are one commit. */
@@ -62,36 +71,106 @@ export class Publisher {
   async publish(message: TaskMessage, terms: PublishTerms = {}): Promise<void> {
     for (const hook of this.hooks.beforePublish) await hook(message)
     await this.accept(message, terms)
-    for (const hook of this.hooks.afterPublish) {
-      try {
-        await hook(message)
-      } catch (error) {
-        this.report(error) // the task is accepted: its caller must not take it for refused
-      }
+    await this.announce(message)
+  }
+
+  /**
+   * The same for all that a workflow begins with: every row, group and message of it is one commit. What follows later is
+   * sent by whoever ends the task before it; the hooks see what is sent now.
+   *
+   * @throws {UsageError} when an id occurs twice in it
+   * @throws {TaskIdTakenError} when one of its ids, also of what follows later, is recorded already
+   * @throws {RefusedError} when `terms.refusal` answers why not
+   */
+  async publishCanvas(launch: Launch, { trx, refusal }: PublishTerms = {}): Promise<void> {
+    for (const message of launch.messages) for (const hook of this.hooks.beforePublish) await hook(message)
+    const ids = idsOf(launch)
+    const repeated = repeatedId(ids.tasks) ?? repeatedId(ids.groups)
+    if (repeated !== null) throw new UsageError(`the id ${repeated} occurs twice in this workflow; give each signature its own`)
+    const record = async (sql: Sql) => {
+      const refused = await refusal?.(sql)
+      if (refused) throw new RefusedError(refused)
+      const taken = await findTaken(sql, ids.tasks, ids.groups)
+      if (taken !== null) throw new TaskIdTakenError(taken)
+      return this.recordLaunch(sql, launch)
     }
+    await this.failpoint('publish:before')
+    const unsent = await (trx ? record(await this.ownTransaction(trx)) : this.database.write(record))
+    await this.failpoint('publish:recorded')
+    if (trx) this.afterCommit(trx, () => this.sendRecorded(unsent))
+    else await this.sendRecorded(unsent)
+    for (const message of launch.messages) await this.announce(message)
   }
 
   /** Sends the message of a row that no broker has confirmed yet, and notes it on the row. */
   async publishRecorded(message: TaskMessage): Promise<void> {
     const { within } = this.broker
-    const stored = this.redaction.stored(message, true)
+    await this.failpoint('send:before')
     if (within) {
+      const stored = this.redaction.stored(message, true)
       await this.database.write(async (sql) => {
         if (await markPublished(sql, message, stored, this.now())) await within(sql).publish([message])
       })
-    } else {
-      await this.broker.publish([message])
-      await this.database.write((sql) => markPublished(sql, message, stored, this.now()))
+    } else await this.hand([message])
+    await this.failpoint('send:marked')
+  }
+
+  /**
+   * Hands over what `recordLaunch` has left to be handed to a broker elsewhere, once its commit is written. A broker that is
+   * away is no failure: the rows stay unpublished, and a sender publishes them.
+   */
+  async sendRecorded(messages: readonly TaskMessage[]): Promise<void> {
+    if (messages.length === 0) return
+    await this.failpoint('follow:recorded')
+    try {
+      for (let from = 0; from < messages.length; from += HANDED) await this.hand(messages.slice(from, from + HANDED))
+    } catch (error) {
+      this.report(error)
     }
   }
 
-  /** Row and, where the broker lives in the same database, message, as part of a commit that does more. */
-  async recordWithin(sql: Sql, message: TaskMessage): Promise<'published' | 'recorded'> {
+  private async hand(messages: readonly TaskMessage[]): Promise<void> {
+    await this.broker.publish(messages)
+    await this.failpoint('send:handed')
+    await this.database.write(async (sql) => {
+      for (const message of messages) await markPublished(sql, message, this.redaction.stored(message, true), this.now())
+    })
+  }
+
+  /**
+   * Row and, where the broker lives in the same database, message, as part of a commit that does more. For a broker elsewhere
+   * the row is written whatever tracking says: it is all that the commit leaves of the task, until the broker has confirmed it.
+   */
+  async recordWithin(sql: Sql, message: TaskMessage): Promise<void> {
+    await this.record(sql, message, !this.joins || this.tracked(message), recordTask)
+  }
+
+  /**
+   * Groups, rows and, where the broker lives in the same database, messages, as part of a commit that does more. What is
+   * recorded already is left alone and not sent again. Returns what `sendRecorded` is to be given after the commit: of that
+   * there is a row whatever tracking says, for it is all that the commit leaves of the task.
+   */
+  async recordLaunch(sql: Sql, { groups, messages }: Launch): Promise<TaskMessage[]> {
+    const unsent: TaskMessage[] = []
+    for (const group of groups) await recordGroup(sql, group, this.now())
+    for (const message of messages) {
+      const done = await this.record(sql, message, !this.joins || this.tracked(message), recordTaskIfNew)
+      if (done === 'recorded') unsent.push(message)
+    }
+    return unsent
+  }
+
+  private async record(
+    sql: Sql,
+    message: TaskMessage,
+    tracked: boolean,
+    write: typeof recordTask | typeof recordTaskIfNew,
+  ): Promise<'published' | 'recorded' | 'known'> {
     const within = this.broker.within?.(sql)
     const now = this.now()
     const waits = message.eta !== null && message.eta > now && this.tracking.scheduleEta
-    if (waits || this.tracked(message)) {
-      await recordTask(sql, message, this.redaction.stored(message, !waits && within !== undefined), {
+    if (waits || tracked) {
+      const written = await write(sql, message, this.redaction.stored(message, !waits && within !== undefined), {
         status: waits ? 'SCHEDULED' : 'PENDING',
         publishedAt: !waits && within ? now : null,
         maxRetries: null,
@@ -100,35 +179,49 @@ export class Publisher {
         started: null,
         now,
       })
+      if (written === false) return 'known'
     }
     if (waits) return 'published'
     await within?.publish([message])
     return within ? 'published' : 'recorded'
   }
 
-  /** A copy an operator sends is recorded even when its result is ignored: the ledger must show that it was sent. */
+  /**
+   * A copy an operator sends is recorded even when its result is ignored: the ledger must show that it was sent. So is what
+   * belongs to a workflow: others wait for its end.
+   */
   private tracked(message: TaskMessage): boolean {
-    return (this.tracking.trackPublish && message.options.ignoreResult !== true) || message.retryOf !== null
+    return !leavesNoRow(message) && (this.tracking.trackPublish || message.retryOf !== null || isPart(message))
   }
 
   private async accept(message: TaskMessage, { trx, refusal }: PublishTerms): Promise<void> {
     const record = async (sql: Sql) => {
       const refused = await refusal?.(sql)
       if (refused) throw new RefusedError(refused)
-      return this.recordWithin(sql, message)
+      return this.record(sql, message, this.tracked(message), recordTask)
     }
+    await this.failpoint('publish:before')
     const done = await (trx ? record(await this.ownTransaction(trx)) : this.database.write(record)).catch((error) => {
       throw isTaken(error, 'task_result.task_id') ? new TaskIdTakenError(message.id) : error
     })
+    await this.failpoint('publish:recorded')
     if (done === 'published') return
-    if (trx)
-      void trx.executionPromise
-        .then(
-          () => this.send(message),
-          () => {},
-        )
-        .catch(this.report) // rolled back: nothing to send
+    if (trx) this.afterCommit(trx, () => this.send(message))
     else await this.send(message)
+  }
+
+  private afterCommit(trx: Knex.Transaction, send: () => Promise<void>): void {
+    void trx.executionPromise.then(send, () => {}).catch(this.report) // rolled back: nothing to send
+  }
+
+  private async announce(message: TaskMessage): Promise<void> {
+    for (const hook of this.hooks.afterPublish) {
+      try {
+        await hook(message)
+      } catch (error) {
+        this.report(error) // the task is accepted: its caller must not take it for refused
+      }
+    }
   }
 
   /**

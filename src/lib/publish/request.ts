@@ -1,4 +1,4 @@
-import { LONGEST_DURATION_MS } from '../task/duration.js'
+import { isTimeLimit, LONGEST_DURATION_MS, LONGEST_TIME_LIMIT } from '../task/duration.js'
 import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
 import { encodeJson, isJsonObject, type Json, type JsonObject } from '../task/json.js'
@@ -22,6 +22,10 @@ export interface PublishOptions {
   readonly ignoreResult?: boolean
   /** Seconds the result is kept after the end; null: for ever. Default: the task's, then the app's. */
   readonly resultExpires?: number | null
+  /** Seconds after which `task.signal` is aborted. Default: the task's. */
+  readonly softTimeLimit?: number
+  /** Seconds after which the task is stopped. Default: the task's. */
+  readonly timeLimit?: number
   /** Default: a new UUIDv7. A second publish under one id is refused. */
   readonly taskId?: string
 }
@@ -29,6 +33,8 @@ export interface PublishOptions {
 /** What is known of a task where it is published: its own defaults for the options above, and its ack mode. */
 export interface TaskDefaults extends Pick<PublishOptions, 'queue' | 'priority' | 'expires' | 'ignoreResult' | 'resultExpires'> {
   readonly acksLate?: boolean
+  /** The task's own limits, in seconds; a call's must go with them. */
+  readonly limits?: { readonly softTimeLimit: number | null; readonly timeLimit: number | null }
 }
 
 /** The task whose body is publishing. */
@@ -58,14 +64,23 @@ const CHECKS: Readonly<Record<keyof PublishOptions, Check>> = {
   countdown: ['seconds, 0 or more', isSeconds],
   ignoreResult: ['true or false', (value) => typeof value === 'boolean'],
   resultExpires: ['seconds or null', (value) => value === null || isSeconds(value)],
+  softTimeLimit: [`seconds above 0, at most ${LONGEST_TIME_LIMIT}`, isTimeLimit],
+  timeLimit: [`seconds above 0, at most ${LONGEST_TIME_LIMIT}`, isTimeLimit],
   taskId: ['a text of 1 to 255 characters', isName],
 }
 
-/** @throws {UsageError} for an option that is unknown or of the wrong type */
-export function checkOptions(options: PublishOptions): void {
+/** What callers of an app may say besides; the app has taken it out. */
+const APPLY_OPTIONS = ['link', 'linkError', 'scope', 'workflowExpires', 'trx'] as const
+
+/**
+ * @param others further options of the call, for the error: they are not in `options`
+ * @throws {UsageError} for an option that is unknown or of the wrong type
+ */
+export function checkOptions(options: PublishOptions, others: readonly string[] = APPLY_OPTIONS): void {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(CHECKS, name)) {
-      throw new UsageError(`there is no publish option named ${name}; the options are ${Object.keys(CHECKS).join(', ')} and trx`)
+      const names = [...Object.keys(CHECKS), ...others]
+      throw new UsageError(`there is no publish option named ${name}; the options are ${names.slice(0, -1).join(', ')} and ${names.at(-1)}`)
     }
     if (value !== undefined) check(name, value, CHECKS[name as keyof PublishOptions])
   }
@@ -74,7 +89,7 @@ export function checkOptions(options: PublishOptions): void {
 }
 
 /** The route of exactly this name, else the first whose glob matches it (`*` any text, `?` one character). */
-function routed(task: string, routes: Readonly<Record<string, string>>): string | undefined {
+export function routed(task: string, routes: Readonly<Record<string, string>>): string | undefined {
   if (Object.hasOwn(routes, task)) return routes[task]
   for (const [glob, queue] of Object.entries(routes)) {
     const pattern = glob
@@ -110,6 +125,7 @@ export function messageFor(
   check('task', task, ['a name of 1 to 255 characters', isName])
   check('args', args, ['an array', Array.isArray])
   checkOptions(options)
+  checkLimits(options, defaults)
   encodeJson(args, 'args')
   if (options.kwargs) encodeJson(options.kwargs, 'kwargs')
   if (options.headers) encodeJson(options.headers, 'headers')
@@ -140,6 +156,15 @@ export function messageFor(
   }
 }
 
+/** Celery refuses a soft limit above the hard one at the call. */
+export function checkLimits(options: Pick<PublishOptions, 'softTimeLimit' | 'timeLimit'>, { limits }: TaskDefaults): void {
+  const soft = options.softTimeLimit ?? limits?.softTimeLimit ?? null
+  const hard = options.timeLimit ?? limits?.timeLimit ?? null
+  if (soft !== null && hard !== null && soft > hard) {
+    throw new UsageError(`softTimeLimit: expected at most the time limit of ${hard} s, got: ${soft}`)
+  }
+}
+
 function messageOptions(options: PublishOptions, defaults: TaskDefaults): MessageOptions {
   const ignoreResult = options.ignoreResult ?? defaults.ignoreResult
   const resultExpires = options.resultExpires === undefined ? defaults.resultExpires : options.resultExpires
@@ -147,6 +172,8 @@ function messageOptions(options: PublishOptions, defaults: TaskDefaults): Messag
     ...(options.headers ? { headers: options.headers } : {}),
     ...(ignoreResult ? { ignoreResult } : {}),
     ...(resultExpires !== undefined ? { resultExpires } : {}),
+    ...(options.softTimeLimit !== undefined ? { softTimeLimit: options.softTimeLimit } : {}),
+    ...(options.timeLimit !== undefined ? { timeLimit: options.timeLimit } : {}),
     ...(defaults.acksLate ? { acksLate: true } : {}),
   }
 }

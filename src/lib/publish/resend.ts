@@ -1,10 +1,13 @@
 import type { Broker } from '../broker/broker.js'
+import { refreeze } from '../canvas/freeze.js'
+import { kwargsOfCopy } from '../canvas/progress.js'
 import type { Sql } from '../database/sql.js'
 import { findTask, retriesOf } from '../ledger/find.js'
 import { messageOf, type TaskRow, UnsendableRowError } from '../ledger/row.js'
 import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
-import type { TaskMessage } from '../task/message.js'
+import type { MessageOptions, TaskMessage } from '../task/message.js'
+import type { Canvas } from '../task/signature.js'
 import { isFinal } from '../task/status.js'
 import { type Publisher, RefusedError } from './publisher.js'
 
@@ -30,10 +33,9 @@ export interface Resent {
   readonly error: string | null
 }
 
-/** A deadline that has passed would revoke the copy at once: it gets the same time to live, counted from now. */
-function renewedExpiry({ expires, submittedAt }: TaskRow, nowMs: number): number | null {
-  if (expires === null || expires.getTime() > nowMs) return expires?.getTime() ?? null
-  return nowMs + Math.max(0, expires.getTime() - submittedAt.getTime())
+/** An instant that has passed would revoke the copy at once: it gets the same time to live, counted from now. */
+function renewed(instant: number, submittedAt: number, nowMs: number): number {
+  return instant > nowMs ? instant : nowMs + Math.max(0, instant - submittedAt)
 }
 
 /**
@@ -47,15 +49,30 @@ export function copyOf(row: TaskRow, overrides: ResendOverrides, nowMs: number):
   return {
     ...original,
     id,
+    kwargs: kwargsOfCopy(original.task, original.kwargs, row.meta),
     queue: overrides.queue ?? original.queue,
     routingKey: overrides.queue ?? original.routingKey,
     priority: overrides.priority ?? original.priority,
     eta: overrides.eta && overrides.eta.getTime() > nowMs ? overrides.eta.getTime() : null,
-    expires: renewedExpiry(row, nowMs),
+    expires: original.expires === null ? null : renewed(original.expires, original.submittedAt, nowMs),
     retries: 0,
     rootId: original.rootId === original.id ? id : original.rootId,
     retryOf: original.id,
+    options: optionsOfCopy(original, nowMs),
     submittedAt: nowMs,
+  }
+}
+
+/** What is to follow the copy gets ids of its own: the rows of what followed the original are final. */
+function optionsOfCopy({ options, submittedAt }: TaskMessage, nowMs: number): MessageOptions {
+  const again = (parts: readonly Canvas[]): readonly Canvas[] => parts.map((part) => refreeze(part, () => newTaskId(nowMs)).canvas)
+  const { chain, link, linkError, deadline } = options
+  return {
+    ...options,
+    ...(chain ? { chain: again(chain) } : {}),
+    ...(link ? { link: again(link) } : {}),
+    ...(linkError ? { linkError: again(linkError) } : {}),
+    ...(deadline === undefined ? {} : { deadline: renewed(deadline, submittedAt, nowMs) }),
   }
 }
 
@@ -67,8 +84,10 @@ function refusalOf(row: TaskRow, nowMs: number): string | null {
   return null
 }
 
-/** Why a row needs no copy, however much it is wished: what is recorded will be sent by itself. */
+/** Why a row needs no copy, however much it is wished: what is recorded will be sent by itself, or with the one it waited for. */
 function waits(row: TaskRow): string | null {
+  const { settledBy } = row.options
+  if (settledBy !== undefined) return `it never ran: it ended with ${settledBy}; send that one again, and it follows`
   if (isFinal(row.status) || row.publishedAt !== null) return null
   if (row.eta === null) return 'it was never published; a sender publishes it itself (taskledger send-scheduled)'
   return `it waits for ${row.eta.toISOString()}; a sender sends it then (taskledger send-scheduled)`
@@ -80,20 +99,41 @@ function waits(row: TaskRow): string | null {
  */
 export async function resend(row: TaskRow, terms: ResendTerms, publisher: Publisher, broker: Broker, nowMs: number): Promise<Resent> {
   const { taskId, task } = row
-  const refused = (error: string): Resent => ({ taskId, task, newTaskId: null, error })
-  try {
-    const waiting = waits(row)
-    if (waiting) return refused(waiting)
-    const why = terms.force ? null : (refusalOf(row, nowMs) ?? (await stillQueued(row, broker)))
-    if (why) return refused(why)
+  return unlessRefused(row, async () => {
+    const why = await refusalBefore(row, terms, broker, nowMs)
+    if (why) return refused(row, why)
     const copy = copyOf(row, terms, nowMs)
     const refusal = async (sql: Sql) => (await endedSince(sql, taskId, nowMs)) ?? sentBefore(sql, taskId)
     await publisher.publish(copy, terms.force ? {} : { refusal })
     return { taskId, task, newTaskId: copy.id, error: null }
+  })
+}
+
+/** What `resend` would say now of a row, without sending anything; only what a hook would refuse is not known. */
+export async function previewResend(row: TaskRow, terms: ResendTerms, sql: Sql, broker: Broker, nowMs: number): Promise<Resent> {
+  const { taskId, task } = row
+  return unlessRefused(row, async () => {
+    const before = await refusalBefore(row, terms, broker, nowMs)
+    if (before === null) copyOf(row, terms, nowMs) // it says what the row lacks
+    return { taskId, task, newTaskId: null, error: before ?? (terms.force ? null : await sentBefore(sql, taskId)) }
+  })
+}
+
+const refused = ({ taskId, task }: TaskRow, error: string): Resent => ({ taskId, task, newTaskId: null, error })
+
+/** What is refused is an answer; anything else that goes wrong is not. */
+async function unlessRefused(row: TaskRow, send: () => Promise<Resent>): Promise<Resent> {
+  try {
+    return await send()
   } catch (error) {
-    if (error instanceof UnsendableRowError || error instanceof RefusedError || error instanceof UsageError) return refused(error.message)
+    if (error instanceof UnsendableRowError || error instanceof RefusedError || error instanceof UsageError)
+      return refused(row, error.message)
     throw error
   }
+}
+
+async function refusalBefore(row: TaskRow, terms: ResendTerms, broker: Broker, nowMs: number): Promise<string | null> {
+  return waits(row) ?? (terms.force ? null : (refusalOf(row, nowMs) ?? (await stillQueued(row, broker))))
 }
 
 async function stillQueued(row: TaskRow, broker: Broker): Promise<string | null> {

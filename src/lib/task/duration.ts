@@ -7,6 +7,11 @@ const DURATION = /^(?=\d)(?:(?<w>\d+)w)?(?:(?<d>\d+)d)?(?:(?<h>\d+)h)?(?:(?<m>\d
 /** A thousand years: before it every database of ours still knows a date. */
 export const LONGEST_DURATION_MS = 365_000 * UNITS.d
 
+/** Seconds, not quite 25 days: what a timer of Node's can wait for. One that is set for longer ends at once. */
+export const LONGEST_TIME_LIMIT = 2_147_483
+
+export const isTimeLimit = (value: unknown): value is number => typeof value === 'number' && value > 0 && value <= LONGEST_TIME_LIMIT
+
 /**
  * Reads `90s`, `1h30m`, `7d`, `1w2d` or `250ms` as milliseconds: whole numbers, each unit once, the largest first.
  *

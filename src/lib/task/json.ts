@@ -55,7 +55,8 @@ function faultOf(value: unknown, depth: number): Fault | null {
 export class NotJsonError extends UsageError {}
 
 /**
- * The JSON text of `value`, which reads back equal: nothing is dropped, rounded or turned into text.
+ * The JSON text of `value`, which reads back equal: nothing is dropped, rounded or turned into text. JSON.stringify knows one
+ * zero, so -0 reads back as 0, which it equals (`===`); a task whose result was rounded to -0 has not failed.
  *
  * @param where how the caller knows the value, for example `args` or `result`; the error names the path from there
  * @throws {NotJsonError} for a Date, undefined, NaN, bigint, function, class instance, circular value or one too large

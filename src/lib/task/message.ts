@@ -1,4 +1,6 @@
 import type { Json, JsonObject } from './json.js'
+import type { OnWorkerLost } from './options.js'
+import type { Canvas } from './signature.js'
 
 /** What a faithful re-send needs beyond the columns every query knows. */
 export interface MessageOptions {
@@ -7,6 +9,22 @@ export interface MessageOptions {
   /** Seconds the result is kept after the task ended; null: for ever. */
   readonly resultExpires?: number | null
   readonly acksLate?: boolean
+  readonly onWorkerLost?: Exclude<OnWorkerLost, 'report'>
+  /** Seconds; they win over the task's own. */
+  readonly softTimeLimit?: number
+  readonly timeLimit?: number
+  /** The turn that a rate-limited task was given: it starts without asking again. */
+  readonly turn?: number
+  /** Sent with the result once the task has succeeded. */
+  readonly link?: readonly Canvas[]
+  /** Sent once the task has failed, expired or been revoked. */
+  readonly linkError?: readonly Canvas[]
+  /** What is left of the chain after this task, the next step first. */
+  readonly chain?: readonly Canvas[]
+  /** Epoch milliseconds from which on nothing of the task's workflow is started; what follows the task inherits it. */
+  readonly deadline?: number
+  /** On the row of a task that never ran: the id of the task whose end ended it. */
+  readonly settledBy?: string
 }
 
 /**
@@ -41,4 +59,15 @@ export interface TaskMessage {
   readonly options: MessageOptions
   /** When the caller published it. */
   readonly submittedAt: number
+}
+
+/** Whether the end of the task means something to others: it is a part of a workflow. */
+export function isPart({ options, groupId }: TaskMessage): boolean {
+  const { chain, link, linkError } = options
+  return groupId !== null || chain !== undefined || link !== undefined || linkError !== undefined
+}
+
+/** Nothing of the task stays once it has ended: nobody asks for its result, and nothing else in the ledger leads to it. */
+export function leavesNoRow(message: TaskMessage): boolean {
+  return message.options.ignoreResult === true && message.retryOf === null && !isPart(message)
 }

@@ -1,4 +1,5 @@
-import { errorRecord, type Outcome } from './outcome.js'
+import { Ignore, Reject, Replace, Retry, TaskRevokedError } from './ending.js'
+import { errorRecord, type Outcome, type RetryChanges } from './outcome.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: a class is matched by instanceof only; what it is constructed with does not matter
 export type ErrorClass = abstract new (...args: any[]) => Error
@@ -34,7 +35,7 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
 }
 
 /** What `task.retry()` takes. */
-export interface RetryOptions {
+export interface RetryOptions extends RetryChanges {
   /** Why; it is what the task fails with once no retry is left. */
   readonly error?: unknown
   /** Seconds to wait. Default: the task's `defaultRetryDelay`. 0: at once. */
@@ -42,17 +43,6 @@ export interface RetryOptions {
   readonly eta?: Date
   /** Replaces the task's limit for this call. */
   readonly maxRetries?: number
-}
-
-/** Thrown by `task.retry()`; ends the execution without failing it. */
-export class Retry extends Error {
-  override readonly name = 'Retry'
-  constructor(
-    readonly eta: number,
-    override readonly cause: unknown,
-  ) {
-    super('the task asked to be retried')
-  }
 }
 
 /** A task that asked for one retry more than its `maxRetries`, and gave no error of its own. */
@@ -90,11 +80,20 @@ export function retryEta(policy: RetryPolicy, retries: number, options: RetryOpt
 /** How an execution that threw has ended. Decides only; the order of the questions is Celery's autoretry. */
 export function outcomeOfError(thrown: unknown, policy: RetryPolicy, retries: number, nowMs: number, random: number): Outcome {
   if (thrown instanceof Retry) {
-    return { kind: 'retrying', eta: thrown.eta, error: thrown.cause === undefined ? null : errorRecord(thrown.cause) }
+    return {
+      kind: 'retrying',
+      eta: thrown.eta,
+      error: thrown.cause === undefined ? null : errorRecord(thrown.cause),
+      changes: thrown.changes,
+    }
   }
+  if (thrown instanceof Replace) return { kind: 'replaced', canvas: thrown.canvas, id: thrown.id }
+  if (thrown instanceof Ignore) return { kind: 'ignored' }
+  if (thrown instanceof Reject) return { kind: 'rejected', requeue: thrown.requeue, error: errorRecord(thrown) }
+  if (thrown instanceof TaskRevokedError) return { kind: 'revoked', reason: thrown.message }
   const error = errorRecord(thrown)
   const auto = matches(thrown, policy.autoretryFor) && !matches(thrown, policy.dontAutoretryFor)
   if (!auto || !mayRetry(policy, retries)) return { kind: 'failed', error, expected: matches(thrown, policy.throws) }
   const delay = policy.retryBackoff ? backoffSeconds(policy, retries, random) : policy.defaultRetryDelay
-  return { kind: 'retrying', eta: Math.ceil(nowMs + delay * 1000), error }
+  return { kind: 'retrying', eta: Math.ceil(nowMs + delay * 1000), error, changes: {} }
 }

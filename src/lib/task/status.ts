@@ -10,7 +10,7 @@ export type Status = (typeof STATUSES)[number]
 export const MOVES = {
   PENDING: ['STARTED', 'REVOKED', 'FAILURE'],
   SCHEDULED: ['SCHEDULED_SENT', 'REVOKED'],
-  STARTED: ['STARTED', 'RETRY', 'SUCCESS', 'FAILURE', 'IGNORED', 'REVOKED'], // STARTED again: a redelivery
+  STARTED: ['STARTED', 'PENDING', 'RETRY', 'SUCCESS', 'FAILURE', 'IGNORED', 'REVOKED'], // STARTED again: a redelivery; PENDING: given back
   RETRY: ['STARTED', 'REVOKED', 'FAILURE'],
   SUCCESS: [],
   FAILURE: [],

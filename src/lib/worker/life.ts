@@ -1,28 +1,41 @@
-import type { Broker, Delivery, Postings } from '../broker/broker.js'
+import type { Broker, Delivery } from '../broker/broker.js'
+import type { TaskEnd } from '../canvas/settle.js'
 import type { Database } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
-import { recordAttempt } from '../ledger/attempts.js'
+import { recordAttempt, rejectionsOf } from '../ledger/attempts.js'
 import {
   type End,
-  endLease,
+  extendLease,
   failUnstarted,
   isRunning,
-  moveToFailure,
+  moveToPending,
   moveToRetry,
   moveToStarted,
-  moveToSuccess,
   type Owner,
-  removeOwned,
+  postpone,
   revokeUnstarted,
+  updateOwned,
 } from '../ledger/moves.js'
+import { takeTurn } from '../ledger/rate.js'
 import { recordTaskIfNew } from '../ledger/record.js'
-import type { TaskDefinition } from '../task/definition.js'
-import type { TaskMessage } from '../task/message.js'
+import { type Follower, revokedFor } from '../publish/follow.js'
+import type { TaskDefinition, TaskUpdate } from '../task/definition.js'
+import { UsageError } from '../task/errors.js'
+import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
+import { encodeJson } from '../task/json.js'
+import { leavesNoRow, type MessageOptions, type TaskMessage } from '../task/message.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'
+import { rateIntervalMs } from '../task/rate-limit.js'
+import { STATUSES } from '../task/status.js'
+import { type Ending, moveToEnd } from './ending.js'
+import { following } from './following.js'
+import { type Fate, type Stepped, Steps } from './steps.js'
+import { verdictOn } from './verdict.js'
 
 export interface LifeSettings {
   readonly leaseMs: number
+  readonly maxDeliveries: number
   /** Seconds; the app's default for how long a result is kept. */
   readonly resultExpires: number | null
 }
@@ -37,98 +50,166 @@ export interface Started {
   readonly recorded: boolean
 }
 
+/** What begins an execution. */
+interface Start {
+  readonly owner: Owner
+  readonly definition: TaskDefinition
+  readonly message: TaskMessage
+  readonly leaseUntil: number
+  readonly now: number
+}
+
 /** The steps of a delivery's life, each one commit in which row and message move together where the broker allows it. */
 export class Life {
+  private readonly steps: Steps
+
   constructor(
     private readonly database: Database,
-    private readonly broker: Broker,
+    broker: Broker,
     private readonly redaction: Redaction,
+    private readonly follower: Follower,
     private readonly workerId: string,
     private readonly settings: LifeSettings,
     private readonly now: () => number,
-  ) {}
+    failpoint: Failpoint = NO_FAILPOINT,
+  ) {
+    this.steps = new Steps(database, broker, follower, failpoint)
+  }
 
   /**
-   * PENDING → STARTED, and the early ack. Null when the task is not to be run: it has ended, or a live worker has
-   * it. Its message is then acked, unless it is a redelivered one that the live worker may still need.
+   * PENDING → STARTED, and the early ack. Null when the task is not to be run: it has ended, a live worker has it, or it
+   * is not its turn. Its message is then acked, unless it is a redelivered one that the live worker may still need.
    */
   async start(definition: TaskDefinition, delivery: Delivery): Promise<Started | null> {
     const { message } = delivery
-    const owner: Owner = { taskId: message.id, workerId: this.workerId, deliveries: delivery.deliveries }
-    const late = definition.acksLate
-    const rowless = message.options.ignoreResult === true && message.retryOf === null
-    return this.commit(delivery, async (sql) => {
+    const owner: Owner = { taskId: message.id, workerId: this.workerId, deliveries: delivery.deliveries, retries: message.retries }
+    const late = definition.options.acksLate
+    const rowless = leavesNoRow(message)
+    const step: Stepped<Started | null> = await this.steps.take('start', delivery, async (sql) => {
       const now = this.now()
+      if (await this.waitsForTurn(sql, definition, message, now)) return { value: null, fate: 'ack' }
       // a late-ack row is never held longer than its message, or the redelivery would find it still held
       const leaseUntil = late ? delivery.leaseUntil : now + this.settings.leaseMs
-      const recorded =
-        (!(rowless && message.retries === 0) && (await this.take(sql, owner, definition, message, leaseUntil, now))) ||
-        (!rowless && (await this.recordStarted(sql, owner, definition, message, leaseUntil, now)))
-      const started = recorded || rowless ? { definition, delivery, owner, late, recorded } : null
+      const recorded = await this.take(sql, { owner, definition, message, leaseUntil, now })
+      if (recorded || rowless) return { value: { definition, delivery, owner, late, recorded }, fate: late ? 'keep' : 'ack' }
       // a late-ack message taken from a live worker is all that is left of the task if that worker dies
-      const keep = late && (started !== null || (delivery.deliveries > 1 && (await isRunning(sql, owner.taskId, message.retries, now))))
-      return { value: started, ack: !keep }
+      const needed = late && delivery.deliveries > 1 && (await isRunning(sql, owner.taskId, message.retries, now))
+      return { value: null, fate: needed ? 'keep' : 'ack' }
     })
+    return step.held || (step.value && (await this.stillOwns(step.value))) ? step.value : null
   }
 
-  /** Ends an execution. False: the row was no longer this worker's; what it found is kept as a line of history. */
-  async settle(started: Started, outcome: Outcome): Promise<boolean> {
-    return this.commit(started.delivery, async (sql) => {
-      const settled = !started.recorded ? await this.settleRowless(sql, started, outcome) : await this.move(sql, started, outcome)
-      if (!settled) {
-        const error =
-          outcome.kind === 'succeeded' ? { type: 'LateResult', message: outcome.text ?? 'null', traceback: null } : outcome.error
-        await recordAttempt(sql, started.owner.taskId, 'late-result', this.workerId, error, this.now())
-      }
-      return { value: settled, ack: started.late && settled }
+  /**
+   * Ends an execution, and returns the outcome that it was ended with. Null: the row was no longer this worker's; what it
+   * found is kept as a line of history.
+   */
+  async settle(started: Started, ended: Outcome): Promise<Outcome | null> {
+    const { delivery, owner, late, definition } = started
+    const { value } = await this.steps.take(ended.kind === 'retrying' ? 'retry' : 'finish', delivery, async (sql) => {
+      const outcome = await this.bounded(sql, started, ended)
+      const verdict = verdictOn(outcome, definition.options)
+      const again = verdict.kind === 'again'
+      const moved = again ? await this.runAgain(sql, started, outcome, verdict.error) : await this.finish(sql, started, outcome)
+      if (!moved && outcome.kind !== 'revoked') await this.recordLate(sql, owner.taskId, outcome)
+      const fate: Fate = again ? 'requeue' : verdict.message
+      const next = moved && !again ? await following(sql, this.follower, delivery.message, outcome) : []
+      return { value: moved ? outcome : null, fate: late && moved ? fate : 'keep', following: next }
     })
+    return value
+  }
+
+  /** Writes what a running task says of itself. */
+  async update({ owner }: Started, { state, meta }: TaskUpdate): Promise<void> {
+    if (state !== undefined && (STATUSES.some((own) => own === state) || state === '' || state.length > 50)) {
+      throw new UsageError(`state: expected a word of the task's own of 1 to 50 characters, got: ${state}`)
+    }
+    const text = meta === undefined ? null : encodeJson(meta, 'meta')
+    await this.database.write((sql) => updateOwned(sql, owner, state ?? null, text, this.now()))
   }
 
   /** PENDING → FAILURE for a task that cannot be run here, written down first if nobody has. */
   async fail(delivery: Delivery, error: ErrorRecord): Promise<boolean> {
-    return this.endUnstarted(delivery, (sql, end) => failUnstarted(sql, delivery.message.id, error, end))
+    return this.endUnstarted(delivery, { status: 'FAILURE', error }, (sql, end) => failUnstarted(sql, delivery.message.id, error, end))
   }
 
   /** PENDING → REVOKED. */
   async revoke(delivery: Delivery, reason: string): Promise<boolean> {
-    return this.endUnstarted(delivery, (sql, end) => revokeUnstarted(sql, delivery.message.id, reason, end))
+    return this.endUnstarted(delivery, revokedFor(reason), (sql, end) => revokeUnstarted(sql, delivery.message.id, reason, end))
   }
 
   /** Puts a late-ack message back for another worker at once. */
-  async giveBack(started: Started): Promise<void> {
-    const { within } = this.broker
-    await this.database.write(async (sql) => {
-      await endLease(sql, started.owner, this.now())
-      await within?.(sql).reject(started.delivery, { requeue: true })
+  async giveBack({ delivery, owner }: Started): Promise<void> {
+    await this.steps.take('return', delivery, async (sql) => {
+      await moveToPending(sql, owner, this.now())
+      return { value: null, fate: 'requeue' }
     })
-    if (!within) await this.broker.reject(started.delivery, { requeue: true })
   }
 
-  private take(
-    sql: Sql,
-    owner: Owner,
-    definition: TaskDefinition,
-    message: TaskMessage,
-    leaseUntil: number,
-    now: number,
-  ): Promise<boolean> {
-    const options =
-      definition.acksLate && !message.options.acksLate ? this.redaction.stored(this.noted(definition, message), true).options : null
-    return moveToStarted(sql, owner, message.retries, leaseUntil, definition.policy.maxRetries, options, now)
+  /**
+   * Whether an early-ack execution is this worker's although its message was no longer: somebody may have been given it, and
+   * have run it, while this worker was silent. The row tells, and holding its lease keeps everybody else from it.
+   */
+  private async stillOwns({ owner, recorded }: Started): Promise<boolean> {
+    return recorded && this.database.write((sql) => extendLease(sql, owner, this.now() + this.settings.leaseMs))
   }
 
-  private recordStarted(
-    sql: Sql,
-    owner: Owner,
-    definition: TaskDefinition,
-    message: TaskMessage,
-    leaseUntil: number,
-    now: number,
-  ): Promise<boolean> {
-    return recordTaskIfNew(sql, message, this.redaction.stored(this.noted(definition, message), true), {
-      status: 'STARTED',
+  /** The deliveries of its message bound how often a late-ack task rejects it; those of an early-ack task are counted in its history. */
+  private async bounded(sql: Sql, { owner, late }: Started, outcome: Outcome): Promise<Outcome> {
+    if (late || outcome.kind !== 'rejected' || !outcome.requeue) return outcome
+    const times = 1 + (await rejectionsOf(sql, owner.taskId))
+    if (times < this.settings.maxDeliveries) return outcome
+    const { error } = outcome
+    return { ...outcome, requeue: false, error: { ...error, message: `${error.message} (rejected ${times} times)` } }
+  }
+
+  /** A late-ack row goes back with its message; an early-ack one waits to be sent again. */
+  private async runAgain(sql: Sql, started: Started, outcome: Outcome, error: ErrorRecord): Promise<boolean> {
+    const { owner, late, delivery, definition } = started
+    const { message } = delivery
+    const { queue, priority, retries } = message
+    const now = this.now()
+    if (!started.recorded) await this.recordStarted(sql, { owner, definition, message, leaseUntil: now, now })
+    const waiting = { retries, eta: now, error, stored: this.redaction.stored(message, false), queue, priority }
+    const moved = late ? await moveToPending(sql, owner, now) : await moveToRetry(sql, owner, waiting, now)
+    if (moved) await recordAttempt(sql, owner.taskId, outcome.kind === 'rejected' ? 'rejected' : 'lost', this.workerId, error, now)
+    return moved
+  }
+
+  /** A rate-limited task takes the next free turn; one that is not now waits for it as a row, not in a worker. */
+  private async waitsForTurn(sql: Sql, { options, name }: TaskDefinition, message: TaskMessage, now: number): Promise<boolean> {
+    if (options.rateLimit === null || message.options.turn !== undefined) return false
+    const turn = await takeTurn(sql, name, rateIntervalMs(options.rateLimit), now)
+    if (turn <= now) return false
+    const stored = this.redaction.stored({ ...message, options: { ...message.options, turn } }, false)
+    if (await postpone(sql, message.id, message.retries, turn, stored, now)) return true
+    const beginning = {
+      status: 'PENDING',
+      publishedAt: null,
+      maxRetries: null,
+      eta: turn,
+      retries: message.retries,
+      started: null,
+      now,
+    } as const
+    return recordTaskIfNew(sql, message, stored, beginning)
+  }
+
+  /** The row of this execution → STARTED, written first if there is none. */
+  private async take(sql: Sql, start: Start): Promise<boolean> {
+    const { owner, definition, message, leaseUntil, now } = start
+    const noted = this.noted(definition)
+    const options = noted && JSON.stringify(noted)
+    const { maxRetries, trackStarted } = definition.options
+    if (await moveToStarted(sql, owner, leaseUntil, maxRetries, options, trackStarted, now)) return true
+    return !leavesNoRow(message) && (await this.recordStarted(sql, start))
+  }
+
+  private recordStarted(sql: Sql, { owner, definition, message, leaseUntil, now }: Start): Promise<boolean> {
+    const noted = { ...message, options: { ...message.options, ...this.noted(definition) } }
+    return recordTaskIfNew(sql, message, this.redaction.stored(noted, true), {
+      status: definition.options.trackStarted ? 'STARTED' : 'PENDING',
       publishedAt: message.submittedAt,
-      maxRetries: definition.policy.maxRetries,
+      maxRetries: definition.options.maxRetries,
       eta: message.eta,
       retries: message.retries,
       started: { workerId: owner.workerId, leaseUntil, deliveries: owner.deliveries },
@@ -136,84 +217,72 @@ export class Life {
     })
   }
 
-  /** The message with the ack mode that this worker's task declares; the row tells by it what a lost worker means. */
-  private noted(definition: TaskDefinition, message: TaskMessage): TaskMessage {
-    return definition.acksLate ? { ...message, options: { ...message.options, acksLate: true } } : message
+  /** What this worker's task declares; the row tells by it what a lost worker means. */
+  private noted({ options }: TaskDefinition): MessageOptions | null {
+    const { acksLate, onWorkerLost } = options
+    if (acksLate) return { acksLate }
+    return onWorkerLost === 'report' ? null : { onWorkerLost }
   }
 
-  private async move(sql: Sql, { owner, definition, delivery: { message } }: Started, outcome: Outcome): Promise<boolean> {
-    const end = this.end(message, definition)
-    switch (outcome.kind) {
-      case 'succeeded':
-        if (!message.options.ignoreResult) return moveToSuccess(sql, owner, outcome.text, end)
-        return message.retryOf === null ? removeOwned(sql, owner) : moveToSuccess(sql, owner, null, end)
-      case 'failed': {
-        if (message.options.ignoreResult && message.retryOf === null) return removeOwned(sql, owner)
-        const moved = await moveToFailure(sql, owner, outcome.error, end)
-        if (moved) await recordAttempt(sql, owner.taskId, 'failure', this.workerId, outcome.error, end.at)
-        return moved
-      }
-      case 'retrying': {
-        const stored = this.redaction.stored(message, false)
-        const moved = await moveToRetry(sql, owner, message.retries + 1, outcome.eta, outcome.error, stored, end.at)
-        if (moved) await recordAttempt(sql, owner.taskId, 'retry', this.workerId, outcome.error, end.at)
-        return moved
-      }
+  private ending({ definition, delivery, owner }: Started): Ending {
+    const { message } = delivery
+    return {
+      message,
+      owner,
+      end: this.end(message, definition),
+      options: definition.options,
+      stored: (changed) => this.redaction.stored(changed, false),
     }
   }
 
-  /** Without a row only a retry leaves something behind: the row that waits for it. */
-  private async settleRowless(sql: Sql, { delivery: { message } }: Started, outcome: Outcome): Promise<boolean> {
-    if (outcome.kind !== 'retrying') return true
-    return recordTaskIfNew(sql, message, this.redaction.stored(message, false), {
-      status: 'RETRY',
-      publishedAt: null,
-      maxRetries: null,
-      eta: outcome.eta,
-      retries: message.retries + 1,
-      started: null,
-      now: this.now(),
-    })
+  /** Without a row only a retry leaves something behind, and a failure whose task wants it kept. */
+  private async finish(sql: Sql, started: Started, outcome: Outcome): Promise<boolean> {
+    const { definition, delivery, owner, recorded } = started
+    if (recorded) return moveToEnd(sql, this.ending(started), outcome)
+    const { message } = delivery
+    const keepsErrors = definition.options.storeErrorsEvenIfIgnored && 'error' in outcome && outcome.error !== null
+    if (outcome.kind !== 'retrying' && !keepsErrors) return true
+    const now = this.now()
+    await this.recordStarted(sql, { owner, definition, message, leaseUntil: now, now })
+    return moveToEnd(sql, this.ending(started), outcome)
   }
 
-  private endUnstarted(delivery: Delivery, move: (sql: Sql, end: End) => Promise<boolean>): Promise<boolean> {
+  private async recordLate(sql: Sql, taskId: string, outcome: Outcome): Promise<void> {
+    const result = outcome.kind === 'succeeded' ? (outcome.text ?? 'null') : outcome.kind
+    const error = ('error' in outcome ? outcome.error : null) ?? { type: 'LateResult', message: result, traceback: null }
+    await recordAttempt(sql, taskId, 'late-result', this.workerId, error, this.now())
+  }
+
+  private async endUnstarted(delivery: Delivery, how: TaskEnd, move: (sql: Sql, end: End) => Promise<boolean>): Promise<boolean> {
     const { message } = delivery
-    return this.commit(delivery, async (sql) => {
+    const { value } = await this.steps.take('refuse', delivery, async (sql) => {
       const end = this.end(message)
       let moved = await move(sql, end)
       if (!moved) {
         const stored = this.redaction.stored(message, true)
+        const { submittedAt, eta, retries } = message
         const beginning = {
           status: 'PENDING',
-          publishedAt: message.submittedAt,
+          publishedAt: submittedAt,
           maxRetries: null,
-          eta: message.eta,
-          retries: message.retries,
+          eta,
+          retries,
           started: null,
           now: end.at,
         } as const
         moved = (await recordTaskIfNew(sql, message, stored, beginning)) && (await move(sql, end))
       }
-      return { value: moved, ack: true }
+      return { value: moved, fate: 'ack', following: moved ? await this.follower.follow(sql, message, how) : [] }
     })
-  }
-
-  /** One commit; the ack is part of it where the broker lives in the same database, and follows it elsewhere. */
-  private async commit<T>(delivery: Delivery, work: (sql: Sql) => Promise<{ value: T; ack: boolean }>): Promise<T> {
-    const { within } = this.broker
-    const { value, ack } = await this.database.write(async (sql) => {
-      const done = await work(sql)
-      if (done.ack && within) await (within(sql) satisfies Postings).ack(delivery)
-      return done
-    })
-    if (ack && !within) await this.broker.ack(delivery)
     return value
   }
 
   /** The publish call decides how long the result is kept, else the task, else the app. */
   private end({ options }: TaskMessage, definition?: TaskDefinition): End {
     const at = this.now()
-    const given = [options.resultExpires, definition?.resultExpires, this.settings.resultExpires].find((seconds) => seconds !== undefined)
+    const given = [options.resultExpires, definition?.options.resultExpires, this.settings.resultExpires].find(
+      (seconds) => seconds !== undefined,
+    )
     const seconds = given ?? null
     return { at, resultExpiresAt: seconds === null ? null : at + seconds * 1000 }
   }

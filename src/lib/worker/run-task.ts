@@ -1,8 +1,25 @@
+import { hostname } from 'node:os'
 import type { Delivery } from '../broker/broker.js'
-import { callArguments, runningTask, type TaskContext, type TaskDefinition, type TaskRequest } from '../task/definition.js'
+import { callArguments, runningTask, type TaskContext, type TaskDefinition, type TaskRequest, type TaskUpdate } from '../task/definition.js'
+import { Retry, SoftTimeLimitExceeded } from '../task/ending.js'
 import { encodeJson, type Json } from '../task/json.js'
 import { errorRecord, type Outcome } from '../task/outcome.js'
-import { MaxRetriesExceededError, outcomeOfError, Retry, type RetryOptions, retryEta } from '../task/retry-policy.js'
+import { MaxRetriesExceededError, outcomeOfError, type RetryOptions, retryEta } from '../task/retry-policy.js'
+import type { Composed } from '../task/signature.js'
+import { type CanvasOf, Part } from './part.js'
+
+/** What an execution needs besides the task and its delivery. */
+export interface Surroundings {
+  readonly forceJson: boolean
+  readonly now: () => number
+  readonly random: () => number
+  /** Writes what `task.update` says to the row. */
+  readonly update: (update: TaskUpdate) => Promise<void>
+  /** Aborted from outside to stop the body; its reason is what the body is to end with. */
+  readonly stop: AbortSignal
+  /** Default: what the signature says itself. */
+  readonly canvasOf?: CanvasOf
+}
 
 function requestOf({ message, deliveries }: Delivery): TaskRequest {
   return {
@@ -19,6 +36,7 @@ function requestOf({ message, deliveries }: Delivery): TaskRequest {
     parentId: message.parentId,
     rootId: message.rootId,
     retryOf: message.retryOf,
+    hostname: hostname(),
   }
 }
 
@@ -28,19 +46,38 @@ class Execution implements TaskContext {
 
   constructor(
     readonly request: TaskRequest,
+    readonly signal: AbortSignal,
+    private readonly part: Part,
     private readonly definition: TaskDefinition,
-    private readonly now: () => number,
+    private readonly surroundings: Surroundings,
   ) {}
 
-  /** Bound to this execution, so that a body may take it out of its context: `({ retry }) => retry()`. */
-  readonly retry = (options: RetryOptions = {}): never => {
-    const eta = retryEta(this.definition.policy, this.request.retries, options, this.now())
-    if (eta !== null) throw new Retry(eta, options.error)
+  // properties, so that a body may take them apart: ({ request, retry }) => …
+  readonly update = (update: TaskUpdate): Promise<void> => this.surroundings.update(update)
+
+  readonly replace = (signature: Composed): never => this.part.replace(signature)
+
+  readonly addToChord = (signature: Composed): void => this.part.add(signature)
+
+  readonly retry = ({ error, countdown, eta, maxRetries, ...changes }: RetryOptions = {}): never => {
+    const timing = { ...(countdown !== undefined && { countdown }), ...(eta && { eta }), ...(maxRetries !== undefined && { maxRetries }) }
+    const due = retryEta(this.definition.options, this.request.retries, timing, this.surroundings.now())
+    if (changes.args) encodeJson(changes.args, 'args')
+    if (changes.kwargs) encodeJson(changes.kwargs, 'kwargs')
+    if (due !== null) throw new Retry(due, error, changes)
     const { task, id, args, kwargs } = this.request
     this.spent =
-      options.error ??
-      new MaxRetriesExceededError(`Can't retry ${task}[${id}] args:${JSON.stringify(args)} kwargs:${JSON.stringify(kwargs)}`)
+      error ?? new MaxRetriesExceededError(`Can't retry ${task}[${id}] args:${JSON.stringify(args)} kwargs:${JSON.stringify(kwargs)}`)
     throw this.spent
+  }
+
+  outcomeOf(thrown: unknown): Outcome {
+    if (this.spent !== null && thrown === this.spent) return { kind: 'failed', error: errorRecord(thrown), expected: false }
+    const { now, random, stop } = this.surroundings
+    const cause = causeOf(thrown, this.signal)
+    if (stop.aborted && cause === stop.reason) return { kind: 'revoked', reason: (cause as Error).message }
+    const outcome = outcomeOfError(cause, this.definition.options, this.request.retries, now(), random())
+    return outcome.kind === 'replaced' ? { ...outcome, ...this.part.left } : outcome
   }
 }
 
@@ -56,27 +93,43 @@ function encodeResult(value: unknown, forceJson: boolean): { result: Json; text:
   }
 }
 
+/** Seconds; the publish call's limit wins over the task's. */
+export function softLimitOf({ options }: TaskDefinition, { message }: Delivery): number | null {
+  return message.options.softTimeLimit ?? options.softTimeLimit
+}
+
+export function hardLimitOf({ options }: TaskDefinition, { message }: Delivery): number | null {
+  return message.options.timeLimit ?? options.timeLimit
+}
+
+/** What the body ended with, when it ended because its signal was aborted: the reason, whatever the aborted call threw. */
+function causeOf(thrown: unknown, signal: AbortSignal): unknown {
+  const aborted = signal.aborted && thrown instanceof Error && thrown.name === 'AbortError'
+  return aborted ? signal.reason : thrown
+}
+
 /** Runs the body and says how it ended. Never throws: whatever the body does is an outcome. */
-export async function runTask(
-  definition: TaskDefinition,
-  delivery: Delivery,
-  forceJson: boolean,
-  now: () => number,
-  random: () => number,
-): Promise<Outcome> {
+export async function runTask(definition: TaskDefinition, delivery: Delivery, surroundings: Surroundings): Promise<Outcome> {
+  const soft = softLimitOf(definition, delivery)
+  const limit = soft === null ? null : new AbortController()
+  const timer = soft === null ? null : setTimeout(() => limit?.abort(new SoftTimeLimitExceeded(soft)), soft * 1000)
+  // making signals takes longer than a short task
+  const signal = limit ? AbortSignal.any([limit.signal, surroundings.stop]) : surroundings.stop
   const request = requestOf(delivery)
-  const execution = new Execution(request, definition, now)
+  const part = new Part(delivery.message, surroundings.canvasOf ?? (({ canvas }) => canvas))
+  const execution = new Execution(request, signal, part, definition, surroundings)
   let value: unknown
   try {
     const args = callArguments(definition, request.args, request.kwargs)
     const run = definition.run as (...args: unknown[]) => unknown
     value = await runningTask.run(request, () => (definition.bind ? run(execution, ...args) : run(...args)))
   } catch (thrown) {
-    if (execution.spent !== null && thrown === execution.spent) return { kind: 'failed', error: errorRecord(thrown), expected: false }
-    return outcomeOfError(thrown, definition.policy, request.retries, now(), random())
+    return execution.outcomeOf(thrown)
+  } finally {
+    if (timer) clearTimeout(timer)
   }
   try {
-    return { kind: 'succeeded', ...encodeResult(value, forceJson) }
+    return { kind: 'succeeded', ...encodeResult(value, surroundings.forceJson), ...part.left }
   } catch (error) {
     return { kind: 'failed', error: errorRecord(error), expected: false }
   }

@@ -4,14 +4,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker, Delivery } from '../broker/broker.js'
 import type { Database } from '../database/database.js'
 import type { Redaction } from '../ledger/arguments.js'
+import { findEnded } from '../ledger/lost.js'
 import { extendLease } from '../ledger/moves.js'
 import { beat, removeSilentWorkers, removeWorker, type WorkerIdentity } from '../ledger/workers.js'
+import type { Follower } from '../publish/follow.js'
 import type { TaskDefinition } from '../task/definition.js'
+import { TaskRevokedError } from '../task/ending.js'
 import { BusyError } from '../task/errors.js'
+import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'
-import type { WorkerEvent } from './events.js'
+import { eventOf, type WorkerEvent } from './events.js'
 import { Life, type Started } from './life.js'
-import { runTask } from './run-task.js'
+import type { Pool } from './pool/pool.js'
+import { rescueLost } from './rescue.js'
+import { endShutDown } from './shutdown.js'
 
 export interface WorkerSettings {
   readonly queues: readonly string[]
@@ -20,75 +26,110 @@ export interface WorkerSettings {
   /** How long this worker may be silent; it renews at a third of it. */
   readonly leaseMs: number
   readonly maxDeliveries: number
-  readonly forceJson: boolean
   /** Seconds; null: for ever. */
   readonly resultExpires: number | null
+  /** How long running tasks may take to end once the worker is told to stop. */
+  readonly shutdownMs: number
 }
+
+/** The tasks a worker runs, by name. It may grow while the worker works. */
+export type KnownTasks = Pick<ReadonlyMap<string, TaskDefinition>, 'get' | 'keys'>
 
 /** How long an idle worker waits before it looks again, whatever its broker told it. */
 const IDLE_WAIT_MS = 1000
 
-/** How long, and how often, a finished task's row is tried to be written while others hold the database. */
+/** How often a worker asks whether what it runs is still to run. */
+const WATCH_MS = 500
+
+/** How often a finished task's row is tried to be written while others hold the database. */
 const SETTLE_TRIES = 10
+
+/** Why a body is stopped whose row an operator has revoked. */
+const TERMINATED = 'terminated'
 
 /** A worker row that has been silent this long is of no use to anybody. */
 const SILENT_WORKER_MS = 24 * 3_600_000
+
+/** A delivery in this worker's hands. */
+interface Running {
+  started: Started | null
+  /** Given up by a shutdown: how its body ends, if it ever does, no longer counts. */
+  abandoned: boolean
+  readonly stop: AbortController
+  readonly done: Promise<void>
+}
 
 /** Takes deliveries through their lives, several at one time, until it is stopped. */
 export class Worker {
   readonly identity: WorkerIdentity
   private readonly life: Life
-  private readonly running = new Map<Delivery, { started: Started | null; done: Promise<void> }>()
+  private readonly running = new Map<Delivery, Running>()
   private readonly stopping = new AbortController()
   private readonly cold = new AbortController()
   private slotFreed: (() => void) | null = null
+  /** When the lease was last renewed. A worker that has been silent for a whole lease may have been taken for lost. */
+  private renewedAt = 0
 
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,
     redaction: Redaction,
-    private readonly tasks: ReadonlyMap<string, TaskDefinition>,
+    private readonly follower: Follower,
+    private readonly tasks: KnownTasks,
+    private readonly pool: Pool,
     private readonly settings: WorkerSettings,
     private readonly emit: (event: WorkerEvent) => void,
     private readonly report: (error: unknown) => void,
     private readonly now: () => number,
-    private readonly random: () => number,
+    private readonly failpoint: Failpoint = NO_FAILPOINT,
   ) {
     this.identity = { workerId: randomUUID(), host: hostname(), pid: process.pid, queues: settings.queues }
-    this.life = new Life(database, broker, redaction, this.identity.workerId, settings, now)
+    this.life = new Life(database, broker, redaction, follower, this.identity.workerId, settings, now, failpoint)
   }
 
   /** Works until `stop`. Resolves when nothing of this worker's is under way any more. */
   async run(): Promise<void> {
+    await this.pool.start()
     await this.beat()
     await this.database.write((sql) => removeSilentWorkers(sql, this.now() - SILENT_WORKER_MS))
     const ended = new AbortController()
-    const beating = this.keepBeating(ended.signal)
+    const { leaseMs, resultExpires } = this.settings
+    const loops = [
+      this.repeat(() => this.watch(), WATCH_MS, ended.signal),
+      // in this order, so that a worker that was paused does not take its own work for lost
+      this.repeat(
+        () => this.beat().then(() => rescueLost(this.database, this.follower, resultExpires, this.emit, this.now(), this.failpoint)),
+        leaseMs / 3,
+        ended.signal,
+      ),
+    ]
     try {
       await this.takeDeliveries()
-      await Promise.race([Promise.all([...this.running.values()].map(({ done }) => done)), aborted(this.cold.signal)])
+      const finished = Promise.all([...this.running.values()].map(({ done }) => done))
+      await Promise.race([finished, aborted(this.cold.signal), sleep(this.settings.shutdownMs, undefined, { ref: false })])
     } finally {
       ended.abort()
-      await beating // a beat after giving back would hold again what was given back
-      if (this.cold.signal.aborted) await this.giveBack()
+      await Promise.all(loops) // a beat after giving back would hold again what was given back
+      if (this.running.size > 0) await this.abandon()
+      await this.pool.close()
       await this.database.write((sql) => removeWorker(sql, this.identity.workerId))
     }
   }
 
-  /** Takes nothing new and finishes what runs. */
+  /** Takes nothing new and finishes what runs, for as long as the shutdown timeout allows. */
   stop(): void {
     this.stopping.abort()
     this.slotFreed?.() // it may be waiting for a slot
   }
 
-  /** Ends without waiting: late-ack messages go back to their queue at once, the rest is left to its lease. */
+  /** Ends without waiting: late-ack messages go back to their queue at once, early-ack tasks are settled by `onWorkerLost`. */
   stopNow(): void {
     this.stop()
     this.cold.abort()
   }
 
   private async takeDeliveries(): Promise<void> {
-    const { queues, concurrency, leaseMs } = this.settings
+    const { queues, concurrency } = this.settings
     while (!this.stopping.signal.aborted) {
       const free = concurrency - this.running.size
       if (free === 0) {
@@ -98,7 +139,7 @@ export class Worker {
         continue
       }
       try {
-        const deliveries = await this.broker.receive(queues, free, leaseMs)
+        const deliveries = await this.receive(free)
         if (this.stopping.signal.aborted) await Promise.all(deliveries.map((delivery) => this.broker.reject(delivery, { requeue: true })))
         else for (const delivery of deliveries) this.take(delivery)
         if (deliveries.length === 0) await this.broker.wait(queues, IDLE_WAIT_MS, this.stopping.signal)
@@ -110,39 +151,52 @@ export class Worker {
     }
   }
 
+  /** A worker that cannot renew its lease takes nothing. */
+  private async receive(limit: number): Promise<Delivery[]> {
+    const { queues, leaseMs } = this.settings
+    if (this.now() - this.renewedAt >= leaseMs) await this.beat()
+    await this.failpoint('claim:before')
+    const deliveries = await this.broker.receive(queues, limit, leaseMs)
+    if (deliveries.length > 0) await this.failpoint('claim:received')
+    return deliveries
+  }
+
   private take(delivery: Delivery): void {
-    const done = this.live(delivery)
+    const stop = new AbortController()
+    const done = this.live(delivery, stop.signal)
       .catch(this.report)
       .finally(() => {
         this.running.delete(delivery)
         this.slotFreed?.()
       })
-    this.running.set(delivery, { started: null, done })
+    this.running.set(delivery, { started: null, abandoned: false, stop, done })
   }
 
   /** One delivery from receipt to end. */
-  private async live(delivery: Delivery): Promise<void> {
+  private async live(delivery: Delivery, stop: AbortSignal): Promise<void> {
     const { message, deliveries } = delivery
     if (message.expires !== null && message.expires <= this.now()) return this.revoke(delivery, 'expired')
     const definition = this.tasks.get(message.task)
     if (!definition) return this.refuse(delivery, unknownTask(message.task, this.tasks))
     if (deliveries > this.settings.maxDeliveries) return this.refuse(delivery, poisoned(deliveries))
     const started = await this.life.start(definition, delivery)
-    if (started) await this.execute(started)
+    if (started) await this.execute(started, stop)
   }
 
-  private async execute(started: Started): Promise<void> {
-    const { definition, delivery, late } = started
+  private async execute(started: Started, stop: AbortSignal): Promise<void> {
+    const { definition, delivery } = started
     const entry = this.running.get(delivery)
     if (entry) entry.started = started
-    if (this.cold.signal.aborted) {
-      if (late) await this.life.giveBack(started)
-      return
-    }
+    if (this.cold.signal.aborted) return this.giveUp(started)
     this.emit({ ...named(delivery), kind: 'started' })
+    await this.failpoint('body:before')
     const startedAt = performance.now()
-    const outcome = await runTask(definition, delivery, this.settings.forceJson, this.now, this.random)
-    if (await this.settle(started, outcome)) this.emit({ ...named(delivery), ...told(outcome, performance.now() - startedAt) })
+    const outcome = await this.pool.run({ definition, delivery, stop, update: (update) => this.life.update(started, update) })
+    await this.failpoint('body:after')
+    if (entry?.abandoned) return
+    const settled = await this.settle(started, outcome)
+    const terminated = outcome.kind === 'revoked' && outcome.reason === TERMINATED // the operator's word ended the row
+    if (settled || terminated) this.emit(eventOf(named(delivery), definition.options, settled ?? outcome, performance.now() - startedAt))
   }
 
   private async revoke(delivery: Delivery, reason: string): Promise<void> {
@@ -154,7 +208,7 @@ export class Worker {
   }
 
   /** A result is not dropped because the database is busy; while it is being tried the lease is kept. */
-  private async settle(started: Started, outcome: Outcome): Promise<boolean> {
+  private async settle(started: Started, outcome: Outcome): Promise<Outcome | null> {
     for (let tries = 1; ; tries++) {
       try {
         return await this.life.settle(started, outcome)
@@ -165,10 +219,32 @@ export class Worker {
   }
 
   /** A delivery that is just being started sees by itself that the worker ends, and is waited for. */
-  private async giveBack(): Promise<void> {
-    for (const { started, done } of [...this.running.values()]) {
-      if (started?.late) await this.life.giveBack(started)
-      else if (!started) await done
+  private async abandon(): Promise<void> {
+    this.cold.abort()
+    for (const entry of [...this.running.values()]) {
+      entry.abandoned = true
+      if (entry.started)
+        await this.giveUp(entry.started).catch(this.report) // its lease runs out; the others are still to be given up
+      else await entry.done
+      entry.stop.abort(new TaskRevokedError('its worker was shut down'))
+    }
+  }
+
+  private async giveUp(started: Started): Promise<void> {
+    if (started.late) return this.life.giveBack(started)
+    const { definition, delivery } = started
+    const outcome = await endShutDown(this.life, started, this.now())
+    if (outcome) this.emit(eventOf(named(delivery), definition.options, outcome, 0))
+  }
+
+  /** Stops what an operator has revoked, or somebody else has taken over. */
+  private async watch(): Promise<void> {
+    const running = [...this.running.values()].filter((entry) => entry.started?.recorded && !entry.stop.signal.aborted)
+    if (running.length === 0) return
+    const ids = running.map(({ started }) => started?.owner.taskId ?? '')
+    for (const { taskId, status } of await findEnded(this.database, this.identity.workerId, ids)) {
+      const reason = status === 'REVOKED' ? TERMINATED : `taken over: it is ${status}`
+      for (const { started, stop } of running) if (started?.owner.taskId === taskId) stop.abort(new TaskRevokedError(reason))
     }
   }
 
@@ -183,12 +259,13 @@ export class Worker {
       if (late.length > 0) await this.broker.within?.(sql).extend(late, leaseUntil)
     })
     if (late.length > 0 && !this.broker.within) await this.broker.extend(late, leaseUntil)
+    this.renewedAt = now
   }
 
-  private async keepBeating(signal: AbortSignal): Promise<void> {
+  private async repeat(step: () => Promise<unknown>, everyMs: number, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await sleep(this.settings.leaseMs / 3, undefined, { signal }).catch(() => {}) // rejects only when aborted
-      if (!signal.aborted) await this.beat().catch(this.report)
+      await sleep(everyMs, undefined, { signal }).catch(() => {}) // rejects only when aborted
+      if (!signal.aborted) await step().catch(this.report)
     }
   }
 }
@@ -207,18 +284,7 @@ const poisoned = (deliveries: number): ErrorRecord => ({
   traceback: null,
 })
 
-function unknownTask(task: string, tasks: ReadonlyMap<string, TaskDefinition>): ErrorRecord {
+function unknownTask(task: string, tasks: KnownTasks): ErrorRecord {
   const known = [...tasks.keys()].join(', ') || 'none'
   return { type: 'NotRegistered', message: `no task named '${task}' is registered; this worker knows ${known}`, traceback: null }
-}
-
-function told(outcome: Outcome, runMs: number) {
-  switch (outcome.kind) {
-    case 'succeeded':
-      return { kind: 'succeeded', runMs } as const
-    case 'failed':
-      return { kind: 'failed', error: outcome.error, expected: outcome.expected } as const
-    case 'retrying':
-      return { kind: 'retried', error: outcome.error, eta: new Date(outcome.eta) } as const
-  }
 }

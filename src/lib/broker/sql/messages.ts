@@ -45,6 +45,10 @@ export async function deleteHeld(sql: Sql, id: number, deliveries: number): Prom
   return (await sql.run('DELETE FROM task_message WHERE id = ? AND deliveries = ?', [id, deliveries])) === 1
 }
 
+export async function deleteMessages(sql: Sql, taskIds: readonly string[]): Promise<void> {
+  await sql.run('DELETE FROM task_message WHERE task_id IN (SELECT value FROM json_each(?))', [JSON.stringify(taskIds)])
+}
+
 export async function setHeld(sql: Sql, id: number, deliveries: number, heldUntil: number | null): Promise<boolean> {
   return (
     (await sql.run('UPDATE task_message SET held_until = ? WHERE id = ? AND deliveries = ? AND held_until IS NOT NULL', [

@@ -3,7 +3,17 @@ import type { Database } from '../../database/database.js'
 import type { Sql } from '../../database/sql.js'
 import type { TaskMessage } from '../../task/message.js'
 import type { Broker, Delivery, Postings } from '../broker.js'
-import { anythingReady, claimMessages, deleteHeld, type HeldMessage, hasMessage, insertMessage, releaseHeld, setHeld } from './messages.js'
+import {
+  anythingReady,
+  claimMessages,
+  deleteHeld,
+  deleteMessages,
+  type HeldMessage,
+  hasMessage,
+  insertMessage,
+  releaseHeld,
+  setHeld,
+} from './messages.js'
 
 /** How often an idle worker looks for messages that another process published. */
 const POLL_MS = 25
@@ -31,6 +41,10 @@ export class SqlBroker implements Broker {
 
   extend(deliveries: readonly Delivery[], leaseUntil: number): Promise<void> {
     return this.database.write((sql) => new SqlPostings(sql, this.now).extend(deliveries, leaseUntil))
+  }
+
+  drop(taskIds: readonly string[]): Promise<void> {
+    return this.database.write((sql) => new SqlPostings(sql, this.now).drop(taskIds))
   }
 
   /** A body that is no task message (only a hand could have put it there) is dropped; its row stays open and is found stale. */
@@ -96,6 +110,10 @@ class SqlPostings implements Postings {
       const tag = readTag(delivery)
       await setHeld(this.sql, tag.id, tag.deliveries, leaseUntil)
     }
+  }
+
+  drop(taskIds: readonly string[]): Promise<void> {
+    return deleteMessages(this.sql, taskIds)
   }
 }
 

@@ -1,0 +1,46 @@
+import { MAP, STARMAP } from '../canvas/iterate.js'
+import { mergeOptions } from '../canvas/signature.js'
+import { checkLimits, type Routing, routed, type TaskDefaults } from '../publish/request.js'
+import { isJsonObject } from '../task/json.js'
+import type { Canvas, SignatureOptions, TaskSignature } from '../task/signature.js'
+
+/** What an app knows of a task of this name; null: nothing, it is another program's. */
+export type KnownDefaults = (task: string) => (TaskDefaults & { readonly errback?: boolean }) | null
+
+/**
+ * The workflow with every task's defaults in its signature: whoever sends a later step needs no registry. A signature's own
+ * options win over those of its task, these over a route. A task's `expires` stays relative: it counts from its sending.
+ */
+export function withDefaults(canvas: Canvas, known: KnownDefaults, routing: Routing): Canvas {
+  const inner = (one: Canvas): Canvas => withDefaults(one, known, routing)
+  switch (canvas.kind) {
+    case 'task':
+      return { ...canvas, options: linksWith(completed(canvas, known, routing), inner) }
+    case 'chain':
+      return { ...canvas, steps: canvas.steps.map(inner) }
+    case 'group':
+      return { ...canvas, members: canvas.members.map(inner) }
+    case 'chord':
+      return { ...canvas, header: canvas.header.map(inner), body: inner(canvas.body) }
+  }
+}
+
+function linksWith(options: SignatureOptions, inner: (canvas: Canvas) => Canvas): SignatureOptions {
+  const { link, linkError } = options
+  return { ...options, ...(link ? { link: link.map(inner) } : {}), ...(linkError ? { linkError: linkError.map(inner) } : {}) }
+}
+
+/** A map goes where the task goes that it calls. */
+function calledBy({ task, kwargs }: TaskSignature): string {
+  const inner = task === MAP || task === STARMAP ? kwargs['task'] : undefined
+  return isJsonObject(inner) && typeof inner['task'] === 'string' ? inner['task'] : task
+}
+
+function completed(task: TaskSignature, known: KnownDefaults, { routes, defaultQueue }: Routing): SignatureOptions {
+  const { limits, acksLate, errback, expires, ...defaults } = known(task.task) ?? {}
+  checkLimits(task.options, limits ? { limits } : {})
+  const called = calledBy(task)
+  const queue = known(called)?.queue ?? routed(called, routes) ?? defaultQueue
+  const flags = { ...(acksLate ? { acksLate } : {}), ...(errback ? { errback } : {}) }
+  return mergeOptions({ ...defaults, ...(typeof expires === 'number' ? { expires } : {}), queue, ...flags }, task.options)
+}

@@ -1,0 +1,88 @@
+import type { Sql } from '../database/sql.js'
+import { findTask } from '../ledger/find.js'
+import { revokeOpen } from '../ledger/moves.js'
+import { endedMessage, type TaskRow } from '../ledger/row.js'
+import { standingsOf } from '../ledger/standing.js'
+import { revokedFor } from '../publish/follow.js'
+import type { TaskMessage } from '../task/message.js'
+import { isFinal } from '../task/status.js'
+import type { Parts } from './parts.js'
+import { currentStandings } from './waiting.js'
+
+/** What became of one task that was to be revoked. */
+export interface Revoked {
+  readonly taskId: string
+  readonly task: string | null
+  readonly revoked: boolean
+  /** Why it was not. */
+  readonly error: string | null
+}
+
+/** What is before a task in its workflow, the first of it first. */
+export interface Before {
+  readonly taskIds: readonly string[]
+  readonly groupIds: readonly string[]
+}
+
+/**
+ * Makes one row REVOKED, unless it has ended; a running one only with `terminate`, and its worker then stops it. Its message
+ * goes with it where the broker lives in the same database; elsewhere a worker that gets it finds the row ended. What would
+ * have followed it in a workflow ends with it.
+ */
+export async function revoke(parts: Parts, taskId: string, terminate: boolean, before?: Before): Promise<Revoked> {
+  const [revoked] = await revokeAll(parts, [taskId], terminate, before)
+  return revoked ?? answer(taskId, null, false)
+}
+
+/**
+ * Revokes these tasks, in one commit with what is open of those before them, and so with all that is not sent yet. One before
+ * them that runs goes on without `terminate`, and nothing follows it.
+ */
+export async function revokeAll(
+  { database, broker, follower, settings, now, failpoint }: Parts,
+  taskIds: readonly string[],
+  terminate: boolean,
+  before: Before = { taskIds: [], groupIds: [] },
+): Promise<Revoked[]> {
+  const at = now()
+  const { resultExpires } = settings
+  const end = { at, resultExpiresAt: resultExpires === null ? null : at + resultExpires * 1000 }
+  const reason = terminate ? 'terminated' : 'revoked'
+  const asked = new Set(taskIds)
+  const revokeOne = async (sql: Sql, taskId: string): Promise<readonly TaskMessage[]> => {
+    const moved = await revokeOpen(sql, taskId, reason, terminate, end)
+    const row = await findTask(sql, taskId)
+    if (!row) return []
+    if (moved) await broker.within?.(sql).drop([taskId])
+    if (moved) return follower.followRow(sql, row, revokedFor(reason))
+    return asked.has(taskId) || isFinal(row.status) ? [] : follower.follow(sql, withoutLinks(row), revokedFor(reason))
+  }
+  await failpoint('revoke:before')
+  const { unsent, ended } = await database.write(async (sql) => {
+    const all = [...(await currentStandings(sql, before.taskIds)).ids, ...taskIds]
+    const standings = await standingsOf(sql, all)
+    const messages: TaskMessage[] = []
+    for (const taskId of all) if (standings.get(taskId)?.finished === false) messages.push(...(await revokeOne(sql, taskId)))
+    for (const groupId of before.groupIds) messages.push(...(await follower.abandon(sql, groupId, reason)))
+    return { unsent: messages, ended: new Set(taskIds.filter((taskId) => standings.get(taskId)?.finished)) }
+  })
+  await failpoint('revoke:committed')
+  await follower.send(unsent)
+  const answers: Revoked[] = []
+  for (const taskId of taskIds) answers.push(answer(taskId, await findTask(database, taskId), ended.has(taskId)))
+  return answers
+}
+
+/** Of a task that goes on: its steps after it end, its callbacks and errbacks are its own. */
+function withoutLinks(row: TaskRow): TaskMessage {
+  const message = endedMessage(row)
+  const { link: _, linkError: __, ...options } = message.options
+  return { ...message, groupId: null, groupIndex: null, options }
+}
+
+function answer(taskId: string, row: TaskRow | null, endedBefore: boolean): Revoked {
+  if (!row) return { taskId, task: null, revoked: false, error: 'there is no task of this id' }
+  const { task, status, workerId } = row
+  if (isFinal(status)) return { taskId, task, revoked: !endedBefore, error: endedBefore ? `it has ended ${status}` : null }
+  return { taskId, task, revoked: false, error: `worker ${workerId} is running it; --terminate stops it` }
+}

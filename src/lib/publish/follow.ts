@@ -1,0 +1,205 @@
+import { type Continuation, continuation, failBody } from '../canvas/continuation.js'
+import { freezeInto, leaves, refreeze } from '../canvas/freeze.js'
+import { begin, type Launch, type SendContext } from '../canvas/launch.js'
+import type { Arrival, Culprit, Settled, TaskEnd } from '../canvas/settle.js'
+import type { Sql } from '../database/sql.js'
+import { isRedacted, type Redaction } from '../ledger/arguments.js'
+import { arrive, type ExpiredGroup, endChord, forgetBody, type WaitingChord } from '../ledger/arrivals.js'
+import { addMembers, findMissing, groupOf, replaceMember, resultsOf } from '../ledger/groups.js'
+import { endedMessage, jsonOrText, type TaskRow } from '../ledger/row.js'
+import { recordUnbegun } from '../ledger/unbegun.js'
+import { newTaskId } from '../task/id.js'
+import { type Json, MAX_JSON_BYTES } from '../task/json.js'
+import { isPart, type TaskMessage } from '../task/message.js'
+import type { ErrorRecord } from '../task/outcome.js'
+import type { Canvas } from '../task/signature.js'
+import type { Publisher } from './publisher.js'
+
+/** The end of a task that was revoked, or that expired. */
+export const revokedFor = (reason: string): TaskEnd => ({ status: 'REVOKED', error: plain('TaskRevokedError', reason) })
+
+/**
+ * What makes a workflow go on. Whoever ends the row of a task asks it in the same commit, so that no end is recorded without
+ * all that follows from it: the next steps, the callbacks or errbacks, the rows of what will never run, and the groups that
+ * heard of it. Every answer is the messages to give to `send` once the commit is written.
+ */
+export class Follower {
+  constructor(
+    private readonly publisher: Publisher,
+    private readonly redaction: Redaction,
+    private readonly settings: {
+      readonly defaultQueue: string
+      /** Seconds; null: for ever. */
+      readonly resultExpires: number | null
+    },
+    private readonly now: () => number,
+  ) {}
+
+  /** What follows the end of a task. */
+  async follow(sql: Sql, message: TaskMessage, end: TaskEnd): Promise<TaskMessage[]> {
+    return isPart(message) ? this.carryOut(sql, continuation(message, end, this.place())) : []
+  }
+
+  /** The same, for one whose message nobody has in hand. An errback whose arguments the row does not hold fails unsent. */
+  async followRow(sql: Sql, row: TaskRow, end: TaskEnd): Promise<TaskMessage[]> {
+    const message = endedMessage(row)
+    const { linkError = [] } = message.options
+    const lost = row.options.redacted ? linkError.filter(isRedacted) : []
+    if (lost.length === 0) return this.follow(sql, message, end)
+    const context = this.context({ rootId: message.rootId, parentId: message.id, deadline: null })
+    for (const { messages } of lost.map((errback) => begin(errback, [], context))) {
+      for (const one of messages) await this.recordSettled(sql, { message: one, status: 'FAILURE', error: UNSENDABLE, arrival: null })
+    }
+    const left = linkError.filter((errback) => !lost.includes(errback))
+    return this.follow(sql, { ...message, options: { ...message.options, linkError: left } }, end)
+  }
+
+  /**
+   * Sends what runs in the place of a task: all that would have followed the task is part of it.
+   *
+   * @param heir the task of `canvas` that has the result the replaced one would have had
+   */
+  async replace(sql: Sql, message: TaskMessage, canvas: Canvas, heir: string): Promise<TaskMessage[]> {
+    const { id, rootId, groupId, groupIndex, options } = message
+    const context = this.context({ rootId, parentId: id, deadline: options.deadline ?? null })
+    if (groupId !== null) await replaceMember(sql, groupId, groupIndex ?? 0, heir)
+    return this.publisher.recordLaunch(sql, begin(canvas, [], context))
+  }
+
+  /** Sends what a task adds to the group it counts in; it counts there after those that are there. */
+  async add(sql: Sql, { id, rootId, groupId, options }: TaskMessage, added: readonly Canvas[]): Promise<TaskMessage[]> {
+    const group = groupId === null ? null : await groupOf(sql, groupId)
+    if (!group) return []
+    const context = this.context({ rootId, parentId: id, deadline: options.deadline ?? null })
+    const unsent: TaskMessage[][] = []
+    let from = group.size
+    for (const canvas of added) {
+      const frozen = freezeInto(canvas, { groupId: group.groupId, from }, () => context.newId())
+      const members = leaves(frozen).map(({ options: { taskId } }) => taskId ?? '')
+      await addMembers(sql, group.groupId, from, members)
+      unsent.push(await this.publisher.recordLaunch(sql, begin(frozen, [], context)))
+      from += members.length
+    }
+    return unsent.flat()
+  }
+
+  /** Fails the body of a chord that still waits at its deadline. Null: it has ended meanwhile. */
+  async expire(sql: Sql, { groupId, size, remaining, deadline }: ExpiredGroup): Promise<TaskMessage[] | null> {
+    const message = `${remaining} of the chord's ${size} tasks had not ended at its deadline ${new Date(deadline).toISOString()}`
+    return this.giveUp(sql, groupId, plain('DeadlineExceeded', message))
+  }
+
+  /** Fails the body of a chord that still waits, because it is not wanted any more. */
+  async abandon(sql: Sql, groupId: string, reason: string): Promise<TaskMessage[]> {
+    const group = await groupOf(sql, groupId)
+    if (!group?.chord) return []
+    return (await this.giveUp(sql, groupId, plain('TaskRevokedError', reason))) ?? []
+  }
+
+  /** Hands the messages to a broker that lives elsewhere; one that is in the ledger's database has them already. */
+  send(messages: readonly TaskMessage[]): Promise<void> {
+    return this.publisher.sendRecorded(messages)
+  }
+
+  /** Fails a body for want of a member that has not ended. */
+  private async giveUp(sql: Sql, groupId: string, error: ErrorRecord): Promise<TaskMessage[] | null> {
+    const chord = await endChord(sql, groupId, this.now())
+    if (!chord) return null
+    await this.forgetSecrets(sql, chord)
+    const missing = (await findMissing(sql, groupId)) ?? groupId
+    return this.carryOut(sql, failBody(chord.body, { taskId: missing, error }, this.context(chord)))
+  }
+
+  /** An end may settle tasks that count in groups, and a group that is complete sends or settles more: until nothing is left. */
+  private async carryOut(sql: Sql, first: Continuation): Promise<TaskMessage[]> {
+    const unsent: TaskMessage[][] = []
+    const todo: Continuation[] = [first]
+    for (let next = todo.shift(); next; next = todo.shift()) {
+      for (const launch of next.launches) unsent.push(await this.publisher.recordLaunch(sql, launch))
+      for (const arrival of await this.arrivals(sql, next)) {
+        const following = await this.arrived(sql, arrival)
+        if (following) todo.push(following)
+      }
+    }
+    return unsent.flat()
+  }
+
+  /** The ends that groups are to hear of. A settled task that had a row already is left as it is. */
+  private async arrivals(sql: Sql, { settled, arrival }: Continuation): Promise<Arrival[]> {
+    const arrivals = arrival ? [arrival] : []
+    for (const one of settled) if ((await this.recordSettled(sql, one)) && one.arrival) arrivals.push(one.arrival)
+    return arrivals
+  }
+
+  private recordSettled(sql: Sql, { message, status, error }: Settled): Promise<boolean> {
+    const at = this.now()
+    const { resultExpires = this.settings.resultExpires } = message.options
+    const end = { at, resultExpiresAt: resultExpires === null ? null : at + resultExpires * 1000 }
+    return recordUnbegun(sql, message, this.redaction.stored(message, true), { status, error }, end)
+  }
+
+  private async arrived(sql: Sql, arrival: Arrival): Promise<Continuation | null> {
+    const arrived = await arrive(sql, arrival, this.now())
+    if (arrived.kind !== 'counted') await this.forgetSecrets(sql, arrived.chord)
+    switch (arrived.kind) {
+      case 'counted':
+        return null
+      case 'failed':
+        return failBody(arrived.chord.body, culpritOf(arrival), this.context(arrived.chord))
+      case 'complete':
+        return this.release(sql, arrived.chord)
+      case 'repaired':
+        return this.releaseAgain(sql, arrived.chord)
+    }
+  }
+
+  /** The body of a chord, with the results of its header. */
+  private async release(sql: Sql, chord: WaitingChord): Promise<Continuation> {
+    const context = this.context(chord)
+    const results = await resultsOf(sql, chord.groupId)
+    const lost = results.find(({ kept }) => !kept)
+    if (lost) {
+      const error = plain('ResultLost', 'its result was deleted before the chord could use it')
+      return failBody(chord.body, { taskId: lost.taskId, error }, context)
+    }
+    const bytes = results.reduce((sum, { result }) => sum + 1 + Buffer.byteLength(result ?? 'null'), 0)
+    if (bytes > MAX_JSON_BYTES) {
+      const error = plain('ResultTooLarge', `the results of the chord are ${bytes} bytes of JSON; the limit is ${MAX_JSON_BYTES}`)
+      return failBody(chord.body, { taskId: chord.groupId, error }, context)
+    }
+    const values: readonly Json[] = results.map(({ result }) => jsonOrText(result))
+    return { launches: [begin(chord.body, [values], context)], settled: [], arrival: null }
+  }
+
+  /** The body has failed and its rows are final: it is sent under other ids, each the copy of what it was. */
+  private async releaseAgain(sql: Sql, chord: WaitingChord): Promise<Continuation> {
+    const { canvas, ids } = refreeze(chord.body, () => newTaskId(this.now()))
+    const originals = new Map([...ids].map(([old, fresh]) => [fresh, old]))
+    const released = await this.release(sql, { ...chord, body: canvas })
+    return { ...released, launches: released.launches.map((launch) => asCopies(launch, originals)) }
+  }
+
+  private async forgetSecrets(sql: Sql, { groupId, body }: WaitingChord): Promise<void> {
+    if (this.redaction.hides(body)) await forgetBody(sql, groupId)
+  }
+
+  private place() {
+    return { now: this.now(), newId: () => newTaskId(this.now()), defaultQueue: this.settings.defaultQueue }
+  }
+
+  private context({ rootId, parentId, deadline }: Pick<SendContext, 'rootId' | 'parentId' | 'deadline'>): SendContext {
+    return { rootId, parentId, deadline, ...this.place() }
+  }
+}
+
+const plain = (type: string, message: string): ErrorRecord => ({ type, message, traceback: null })
+
+const UNSENDABLE = plain('UnsendableRowError', 'its arguments are redacted')
+
+function culpritOf({ culprit, end }: Arrival): Culprit {
+  return { taskId: culprit, error: 'error' in end ? end.error : plain('Error', end.status) }
+}
+
+function asCopies({ messages, groups }: Launch, originals: ReadonlyMap<string, string>): Launch {
+  return { groups, messages: messages.map((message) => ({ ...message, retryOf: originals.get(message.id) ?? null })) }
+}

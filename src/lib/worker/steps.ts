@@ -1,0 +1,62 @@
+import type { Broker, Delivery } from '../broker/broker.js'
+import type { Database } from '../database/database.js'
+import type { Sql } from '../database/sql.js'
+import type { Follower } from '../publish/follow.js'
+import type { Failpoint } from '../task/failpoint.js'
+import type { TaskMessage } from '../task/message.js'
+
+/** What becomes of the message. */
+export type Fate = 'ack' | 'reject' | 'requeue' | 'keep'
+
+/** What a step comes to, in its commit. */
+export interface Decision<T> {
+  readonly value: T
+  readonly fate: Fate
+  /** What the commit recorded and a broker elsewhere is to be handed. */
+  readonly following?: readonly TaskMessage[]
+}
+
+/** What a step decided, and what it did to the message. */
+export interface Stepped<T> {
+  readonly value: T
+  /** Whether the message was this delivery's to dispose of; somebody else may have it since its lease ran out. */
+  readonly held: boolean
+}
+
+/**
+ * A step is one commit; what becomes of the message is part of it where the broker lives in the same database, and follows it
+ * elsewhere, once that broker has been handed what the commit recorded.
+ */
+export class Steps {
+  constructor(
+    private readonly database: Database,
+    private readonly broker: Broker,
+    private readonly follower: Pick<Follower, 'send'>,
+    private readonly failpoint: Failpoint,
+  ) {}
+
+  async take<T>(
+    name: 'start' | 'finish' | 'retry' | 'refuse' | 'return',
+    delivery: Delivery,
+    work: (sql: Sql) => Promise<Decision<T>>,
+  ): Promise<Stepped<T>> {
+    const { within } = this.broker
+    await this.failpoint(`${name}:before`)
+    const { value, fate, held, following } = await this.database.write(async (sql) => {
+      const done = await work(sql)
+      return { ...done, held: within ? await dispose(within(sql), delivery, done.fate) : true }
+    })
+    await this.failpoint(`${name}:committed`)
+    if (following) await this.follower.send(following)
+    if (within || fate === 'keep') return { value, held }
+    await this.failpoint('ack:before')
+    const disposed = await dispose(this.broker, delivery, fate)
+    await this.failpoint('ack:after')
+    return { value, held: disposed }
+  }
+}
+
+async function dispose(postings: Pick<Broker, 'ack' | 'reject'>, delivery: Delivery, fate: Fate): Promise<boolean> {
+  if (fate === 'keep') return true
+  return fate === 'ack' ? postings.ack(delivery) : postings.reject(delivery, { requeue: fate === 'requeue' })
+}
