@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { report } from './lib/pairs.mjs'
 
-const SCRIPTS = ['publish', 'execute', 'stale', 'export', 'start-up']
+const SCRIPTS = ['publish', 'execute', 'stale', 'export', 'start-up', 'pools', 'chord']
 
 const lines = SCRIPTS.flatMap((script) => {
   process.stderr.write(`${script} …\n`)
