@@ -10,7 +10,7 @@ export default class Revoke extends LedgerCommand {
   static override summary = 'Keep tasks from starting, or stop them.'
   static override description =
     'A queued, scheduled or retried task becomes REVOKED and never starts, also on workers that are down now. A running one is left alone unless --terminate: then its row is REVOKED at once, and its worker ' +
-    'aborts task.signal, or kills the process of a pool that runs it. What has ended is left alone and reported. Without --status, a selection by flags means tasks that have not ' +
+    'aborts task.signal, or kills the process of a pool that runs it. What has ended is left alone and reported. The whole id of a later step of a workflow, which has no row yet, ends that workflow. Without --status, a selection by flags means tasks that have not ' +
     `started and, with --terminate, those that run. ${NAMED_BY}`
   static override strict = false
   static override usage = '<%= command.id %> [ID …|-] [FLAGS]'
@@ -32,7 +32,7 @@ export default class Revoke extends LedgerCommand {
     const { flags, argv } = await this.parse(Revoke)
     const app = await this.app(flags['dry-run'] ? 'read' : 'write')
     const named = argv.length > 0
-    const ids = named ? await resolveIds(app.tasks, argv.map(String)) : await this.selected(app, flags)
+    const ids = named ? await resolveIds(app.tasks, argv.map(String), UsageError, true) : await this.selected(app, flags)
     if (ids.length > flags.max)
       throw new UsageError(`more than ${flags.max} tasks are selected`, { hint: 'narrow the selection, or raise --max' })
     if (flags['dry-run']) {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { chain, chord, group } from '../../src/lib/app/canvas.js'
-import type { AsyncResult } from '../../src/lib/app/result.js'
-import type { ErrbackError, ErrbackRequest } from '../../src/lib/app/signature.js'
+import type { Result } from '../../src/lib/app/lineage.js'
+import type { AnySignature, ErrbackError, ErrbackRequest, Signature } from '../../src/lib/app/signature.js'
 import { TaskError, TimeoutError } from '../../src/lib/app/task-error.js'
+import { newTaskId } from '../../src/lib/task/id.js'
 import { declareSums, SOON } from '../helpers/sums.js'
 import { until } from '../helpers/until.js'
 import { gate, working } from '../helpers/working.js'
@@ -23,7 +24,7 @@ function declareErrbacks({ app }: World) {
   return { told, onError, onId, hears: (count: number) => until(() => told.length === count, `${count} errbacks`) }
 }
 
-const idsOf = (result: AsyncResult) => result.lineage().map(({ id }) => id)
+const idsOf = (result: Result) => result.lineage().map(({ id }) => id)
 
 const statuses = async (w: World, ids: readonly string[]) => Promise.all(ids.map((id) => w.app.result(id).state()))
 
@@ -89,6 +90,89 @@ describe('an errback', () => {
       (await header?.get({ ...SOON, propagate: false }))?.map((value) => (value instanceof TaskError ? value.message : value)),
       [2, 'boom', 4],
     )
+  })
+
+  it('of a chord is also told of each task of its header that fails, with its own error, where the app allows that', async () => {
+    await using w = await openWorld({ now: Date.now, settings: { allowErrorCbOnChordHeader: true } })
+    const { add, fail, tsum, ident } = declareSums(w.app)
+    const { told, onError } = declareErrbacks(w)
+    const whole = chord([fail.s(), add.s(1, 1), fail.s()], tsum.s())
+    const inner = chord([chord([fail.s()], tsum.s()), add.s(1, 1)], ident.s())
+    const sent: readonly (readonly [() => Promise<Result>, string[]])[] = [
+      [() => whole.applyAsync({ linkError: onError.s() }), ['fail', 'fail', 'tsum']],
+      [() => whole.onError(onError.s()).applyAsync(), ['fail', 'fail', 'tsum']],
+      [() => whole.onError(onError.s()).freeze().applyAsync(), ['fail', 'fail', 'tsum']],
+      [() => chain(ident.s(1), group(fail.s(), ident.s()), ident.s()).onError(onError.s()).applyAsync(), ['fail', 'ident']],
+      [() => inner.onError(onError.s()).applyAsync(), ['fail', 'ident', 'tsum']],
+      [() => chord([fail.s()], tsum.s().onError(onError.s())).applyAsync(), ['tsum']], // its body's alone
+    ]
+    await using _ = working(w.app)
+    for (const [send, tasks] of sent) {
+      await assert.rejects((await send()).get(SOON), { name: 'ChordError' })
+      await until(async () => told.length >= tasks.length && (await w.app.tasks.count({ open: true })) === 0, 'the errbacks')
+      const heard = told.splice(0) as { task: string; error: { type: string } }[]
+      assert.deepEqual(heard.map(({ task }) => task).sort(), tasks)
+      for (const { task, error } of heard) assert.equal(error.type, task === 'fail' ? 'Error' : 'ChordError')
+    }
+  })
+
+  it('of a task is handed on to the header of a chord that replaces it, where the app allows that', async () => {
+    for (const allowErrorCbOnChordHeader of [true, false]) {
+      await using w = await openWorld({ now: Date.now, settings: { allowErrorCbOnChordHeader } })
+      const { fail, tsum } = declareSums(w.app)
+      const { told, onError } = declareErrbacks(w)
+      const host = w.app.task({ name: 'host', bind: true }, (task): number => {
+        throw task.replace(chord([fail.s()], tsum.s()))
+      })
+      await using _ = working(w.app)
+      const result = await host.applyAsync([], { linkError: onError.s() })
+      await assert.rejects(result.get(SOON), { name: 'ChordError' })
+      await until(async () => told.length > 0 && (await w.app.tasks.count({ open: true })) === 0, 'the errbacks')
+      const tasks = told.map((one) => (one as { task: string }).task)
+      assert.deepEqual(tasks.sort(), allowErrorCbOnChordHeader ? ['fail', 'tsum'] : ['tsum'])
+    }
+  })
+
+  it('that any other task is declared as, or that another program runs, is a task with the failed one’s id, its child', async () => {
+    await using w = await open()
+    const { fail } = declareSums(w.app)
+    const ids: unknown[] = []
+    const bound = w.app.task({ name: 'bound', bind: true }, (_task, id: string, extra: string) => void ids.push([id, extra]))
+    await using _ = working(w.app)
+    const elsewhere = w.app.signature('elsewhere').clone(['a'], {}, { queue: 'elsewhere' })
+    const outer = w.app.task('outer', async () => (await fail.applyAsync([], { linkError: [bound.s('b'), elsewhere] })).id)
+    const root = await outer.delay()
+    const failed = await root.get(SOON)
+    await until(() => ids.length === 1, 'the bound one')
+    assert.deepEqual(ids, [[failed, 'b']])
+    for (const [task, extra] of [
+      ['bound', 'b'],
+      ['elsewhere', 'a'],
+    ]) {
+      const [row] = await w.app.tasks.list({ tasks: [task ?? ''] })
+      assert.deepEqual([row?.args, row?.parentId, row?.rootId], [[failed, extra], failed, root.id])
+    }
+  })
+
+  it('that throws fails as any task does, is told of, and changes nothing else', async () => {
+    await using w = await open()
+    const { add, fail } = declareSums(w.app)
+    const failures: string[] = []
+    w.app.on('failed', ({ task, error }) => failures.push(`${task}: ${error.message}`))
+    const broken = w.app.task({ name: 'broken', errback: true }, (_request: ErrbackRequest): void => {
+      throw new RangeError('broken')
+    })
+    const { told, onId, hears } = declareErrbacks(w)
+    await using _ = working(w.app)
+    const result = await chain(fail.s(), add.s(1)).applyAsync({ linkError: [broken.s(), onId.s()] })
+    await assert.rejects(result.get(SOON), /boom/)
+    await hears(1)
+    await until(async () => (await w.app.tasks.count({ open: true })) === 0, 'everything to end')
+    await until(() => failures.length === 2, 'the events')
+    assert.deepEqual(failures.sort(), ['broken: broken', 'fail: boom'])
+    assert.deepEqual([told, await statuses(w, idsOf(result))], [[idsOf(result)[0]], ['FAILURE', 'FAILURE']])
+    assert.deepEqual(await w.app.tasks.count(), 4)
+    assert.deepEqual(w.errors, [])
   })
 
   it('of a chain that begins with a group works like that of any chain', async () => {
@@ -223,6 +307,26 @@ describe('revoking', () => {
     assert.deepEqual(await statuses(w, [sent?.newTaskId ?? '', result.id]), ['REVOKED', 'REVOKED'])
   })
 
+  it('a step that has not been sent revokes what is before it, and all of the workflow with that', async () => {
+    await using w = await open()
+    const { add } = declareSums(w.app)
+    const result = await chain(add.s(1, 1), add.s(1), add.s(1)).applyAsync()
+    assert.deepEqual(await result.parent?.revoke(), { taskId: result.parent?.id, task: 'add', revoked: true, error: null })
+    assert.deepEqual(await statuses(w, idsOf(result)), ['REVOKED', 'REVOKED', 'REVOKED'])
+  })
+
+  it('a group that has not begun revokes what is before it, and each of its members', async () => {
+    await using w = await open()
+    const { add } = declareSums(w.app)
+    const result = await chain(add.s(1, 1), group(add.s(1), chain(add.s(2), add.s(3)))).applyAsync()
+    assert.deepEqual(
+      (await result.revoke()).map(({ revoked }) => revoked),
+      [true, true],
+    )
+    assert.deepEqual([await result.counts(), await result.parent?.failed(), await result.ready()], [{ REVOKED: 2 }, false, true])
+    assert.equal(await w.app.tasks.count({ open: true }), 0)
+  })
+
   it('a group revokes what of it has not begun, and says which', async () => {
     await using w = await open()
     const { add } = declareSums(w.app)
@@ -256,5 +360,75 @@ describe('revoking', () => {
     assert.equal((await result.revoke({ terminate: true })).revoked, true)
     await assert.rejects(result.get(SOON), { name: 'TaskRevokedError', message: 'terminated' })
     assert.deepEqual(await statuses(w, idsOf(result)), ['REVOKED', 'REVOKED'])
+  })
+})
+
+describe('revoking by the id alone', () => {
+  /** Sends a workflow, and revokes it with nothing but an id of it. */
+  const revoked = async (w: World, whole: AnySignature, pick: (ids: readonly string[]) => string | undefined) => {
+    const result = await (whole as Signature<[], unknown, Result>).applyAsync()
+    const taskId = pick(result.lineage().map(({ id }) => id)) ?? ''
+    const { app } = await w.join()
+    const [answer] = await app.tasks.revoke([taskId])
+    assert.deepEqual([answer?.taskId, answer?.revoked, answer?.error], [taskId, true, null])
+    return result
+  }
+
+  for (const [what, at] of [
+    ['second', 1],
+    ['last', 2],
+  ] as const) {
+    it(`the ${what} step of a chain, before it was sent, ends the whole of it`, async () => {
+      await using w = await open()
+      const { add } = declareSums(w.app)
+      for (const other of [1, 2]) await add.delay(other, other)
+      const result = await revoked(w, chain(add.s(1, 1), add.s(1), add.s(1)), (ids) => ids[at])
+      assert.deepEqual(await statuses(w, idsOf(result)), ['REVOKED', 'REVOKED', 'REVOKED'])
+      assert.equal(await w.app.tasks.count({ open: true }), 2) // those of others
+    })
+  }
+
+  it('the body of a chord, or a step after it, ends the header and all behind it, also where chords and chains are nested', async () => {
+    await using w = await open()
+    const { add, tsum, ident } = declareSums(w.app)
+    const inner = chord([add.s(1), chain(add.s(1), add.s(1))], tsum.s())
+    const wholes = [
+      chord([add.s(1, 1), add.s(2, 2)], chain(tsum.s(), add.s(1))),
+      chain(add.s(1, 1), chord([chain(add.s(1), add.s(1)), inner], chain(ident.s(), ident.s()))),
+      chord([chain(add.s(1, 1), add.s(1)), chord([chain(add.s(1, 1), add.s(1))], tsum.s())], ident.s()),
+    ]
+    for (const whole of wholes) {
+      const result = await revoked(w, whole, (ids) => ids.at(-1))
+      assert.equal(await result.ready(), true)
+      assert.equal(await w.app.tasks.count({ open: true }), 0)
+    }
+  })
+
+  it('the last step while the first runs lets that end, and nothing follows it', async () => {
+    await using w = await open()
+    const { add } = declareSums(w.app)
+    const door = gate()
+    const slow = w.app.task('slow', async () => {
+      await door.passed
+      return 1
+    })
+    await using _ = working(w.app)
+    const result = await chain(slow.s(), add.s(1), add.s(1)).applyAsync()
+    await until(async () => (await w.app.tasks.list({ statuses: ['STARTED'] })).length === 1, 'the first step')
+    assert.equal((await w.app.tasks.revoke([result.id]))[0]?.revoked, true)
+    door.open()
+    await until(() => result.parent?.parent?.ready(), 'its end')
+    assert.deepEqual(await statuses(w, idsOf(result)), ['SUCCESS', 'REVOKED', 'REVOKED'])
+  })
+
+  it('finds no task for an id that no workflow has, or that was chosen by hand and has no row yet', async () => {
+    await using w = await open()
+    const { add } = declareSums(w.app)
+    await chain(add.s(1, 1), add.s(1).freeze('by hand')).applyAsync()
+    for (const taskId of ['by hand', newTaskId()]) {
+      const answer = { taskId, task: null, revoked: false, error: 'there is no task of this id' }
+      assert.deepEqual(await w.app.tasks.revoke([taskId]), [answer])
+    }
+    assert.equal(await w.app.tasks.count({ open: true }), 1)
   })
 })

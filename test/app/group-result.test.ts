@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { chain, chord, group } from '../../src/lib/app/canvas.js'
+import { GroupResult } from '../../src/lib/app/group-result.js'
 import { TaskError, TimeoutError } from '../../src/lib/app/task-error.js'
 import { declareSums, range, SOON } from '../helpers/sums.js'
 import { until } from '../helpers/until.js'
@@ -65,6 +66,48 @@ describe('the results of a group', () => {
     await assert.rejects(result.save(), /was deleted$/)
     assert.deepEqual(await result.get(SOON), [0, 2, 4])
     assert.equal(await app.groupResult('nobody'), null)
+  })
+
+  it('of a group that comes later in a workflow wait for it to begin; by its id alone nothing is known until then', async () => {
+    await using w = await open()
+    const { add, ident } = declareSums(w.app)
+    const plain = await chain(add.s(1, 1), group(add.s(1), chain(add.s(2), add.s(3)))).applyAsync()
+    const chorded = await chain(add.s(1, 1), group(add.s(1), add.s(2)), ident.s()).applyAsync()
+    const header = chorded.parent
+    assert.ok(plain instanceof GroupResult && header instanceof GroupResult)
+    for (const later of [plain, header]) {
+      assert.deepEqual(
+        [await later.ready(), await later.waiting(), await later.successful(), await later.failed(), await later.completedCount()],
+        [false, true, false, false, 0],
+      )
+      assert.deepEqual([await later.counts(), later.length], [{ PENDING: 2 }, 2])
+      await assert.rejects(later.get({ timeout: 0.05 }), TimeoutError)
+      assert.equal(await w.app.groupResult(later.id), null)
+      await later.save()
+      await assert.rejects(later.delete(), /has not ended; it cannot be deleted yet$/)
+      await later.forget()
+    }
+    await using _ = working(w.app)
+    assert.deepEqual(
+      [await plain.get(SOON), await header.get(SOON), await chorded.get(SOON)],
+      [
+        [3, 7],
+        [3, 4],
+        [3, 4],
+      ],
+    )
+    const found = await w.app.groupResult(plain.id)
+    assert.deepEqual([await found?.get(SOON), await found?.ready()], [[3, 7], true])
+  })
+
+  it('of a group that will never begin are those of the step that stopped it', async () => {
+    await using w = await open()
+    const { add, fail } = declareSums(w.app)
+    await using _ = working(w.app)
+    const result = await chain(fail.s(), group(add.s(1), add.s(2))).applyAsync()
+    await assert.rejects(result.get(SOON), /boom/)
+    assert.deepEqual([await result.ready(), await result.failed(), await result.counts()], [true, true, { FAILURE: 2 }])
+    assert.deepEqual(await (await w.app.groupResult(result.id))?.counts(), { FAILURE: 2 })
   })
 
   it('of the header of a chord are found by its id, too', async () => {

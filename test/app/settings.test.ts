@@ -29,6 +29,7 @@ const OTHER: { readonly [K in keyof Settings]: readonly [Settings[K], string] } 
   trackPublish: [false, 'false'],
   scheduleEta: [false, 'false'],
   forceJson: [true, 'true'],
+  allowErrorCbOnChordHeader: [true, 'true'],
   resultExpires: [null, 'null'],
   redact: [['kwargs.token'], '["kwargs.token"]'],
   lease: [1.5, '1.5'],

@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { fromCelery, toCelery } from '../../src/lib/canvas/celery-form.js'
 import { freeze } from '../../src/lib/canvas/freeze.js'
+import { mapParts } from '../../src/lib/canvas/parts.js'
 import { isJsonObject, type Json, type JsonObject } from '../../src/lib/task/json.js'
+import type { Canvas } from '../../src/lib/task/signature.js'
 import { ROOT } from '../helpers/run.js'
 import { counting } from './interpreter.js'
 import { anyCanvas } from './random-canvas.js'
@@ -59,8 +61,11 @@ describe("Celery's form of a workflow", () => {
   })
 
   it('reads back as the workflow it was written from', () => {
+    /** Celery's chord does not remember which errbacks of its body are those of the whole. */
+    const remembered = (canvas: Canvas): Canvas =>
+      canvas.kind === 'task' ? canvas : (({ linkError: _, ...whole }) => mapParts(whole, remembered))({ linkError: [], ...canvas })
     fc.assert(
-      fc.property(anyCanvas, fc.boolean(), (canvas, frozen) => {
+      fc.property(anyCanvas.map(remembered), fc.boolean(), (canvas, frozen) => {
         const written = frozen ? freeze(canvas, counting()) : canvas
         assert.deepEqual(fromCelery(JSON.parse(JSON.stringify(toCelery(written)))), written)
       }),

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
-import { immutable, merge, mergeOptions, signature, withErrback, withLink, withOptions } from '../../src/lib/canvas/signature.js'
+import { headerOf, immutable, merge, mergeOptions, signature, withErrback, withLink, withOptions } from '../../src/lib/canvas/signature.js'
 import { a, add, addImmutable, b, c, chained, chorded, d, grouped, task } from './signatures.js'
 
 const log = task('log')
 const page = task('page')
-const logImmutable = { ...log, immutable: true }
 
 describe('a signature', () => {
   it('is mutable and has nothing unless it is said', () => {
@@ -78,7 +77,7 @@ describe('set', () => {
   it('puts an id, callbacks and errbacks where the result of the whole is', () => {
     const options = { taskId: 'id', link: [d], linkError: [log] }
     assert.deepEqual(withOptions(chained(a, b), options), chained(task('a', [], { linkError: [log] }), task('b', [], options)))
-    assert.deepEqual(withOptions(chorded([a], b), options), chorded([a], task('b', [], options)))
+    assert.deepEqual(withOptions(chorded([a], b), options), { ...chorded([a], task('b', [], options)), linkError: [log] })
     assert.deepEqual(withOptions(grouped(a), { taskId: 'id' }), { ...grouped(a), groupId: 'id' })
   })
 
@@ -115,7 +114,10 @@ describe('an errback', () => {
   })
 
   it('of a chain is linked to every step, in a chord to its body', () => {
-    assert.deepEqual(withErrback(chained(a, b, chorded([c], d)), log), chained(watched('a'), watched('b'), chorded([c], watched('d'))))
+    assert.deepEqual(
+      withErrback(chained(a, b, chorded([c], d)), log),
+      chained(watched('a'), watched('b'), { ...chorded([c], watched('d')), linkError: [log] }),
+    )
   })
 
   it('of a chain within a chain is linked to the inner steps only', () => {
@@ -126,13 +128,16 @@ describe('an errback', () => {
     assert.deepEqual(withErrback(grouped(a, chained(b, c)), log), grouped(watched('a'), chained(watched('b'), watched('c')))) // 101
   })
 
-  it('of a chord is linked to its body, and where that is asked to every task of its header, immutable', () => {
-    assert.deepEqual(withErrback(chorded([a], b), log), chorded([a], watched('b')))
-    const once = (name: string) => task(name, [], { linkError: [logImmutable] })
-    assert.deepEqual(
-      withErrback(chorded([a, chorded([c], d)], b), log, { header: true }),
-      chorded([once('a'), chorded([once('c')], once('d'))], watched('b')),
-    ) // 117
+  it('of a chord is linked to its body, and remembered once for the header', () => {
+    const chord = chorded([a], watched('b'))
+    assert.deepEqual(withErrback(withErrback(chorded([a], b), log), task('log')), { ...chord, linkError: [log] })
+    assert.deepEqual(headerOf(chord), [a]) // its own body has it: it is not of the whole
+  })
+
+  it('of a chord is on every task of a header that gets it, and a chord in the header remembers it', () => {
+    const whole = withErrback(chorded([chained(a, b), chorded([c], d)], b), log)
+    assert.ok(whole.kind === 'chord')
+    assert.deepEqual(headerOf(whole), [chained(watched('a'), watched('b')), { ...chorded([c], watched('d')), linkError: [log] }]) // 117
   })
 
   it('that is a workflow is made immutable where it begins', () => {

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { chain, group } from '../../src/lib/app/canvas.js'
+import { newTaskId } from '../../src/lib/task/id.js'
 import { HOUR, openSite, type Site, withoutTerminal } from '../helpers/site.js'
+import { declareSums } from '../helpers/sums.js'
 import { until } from '../helpers/until.js'
 
 const status = async (site: Site, id: string) => (await site.app.tasks.get(id))?.status
@@ -74,6 +77,26 @@ describe('revoke of tasks by their ids', () => {
     const { stderr, code } = await site.run(['revoke', 'queued', 'nobody'])
     assert.deepEqual([stderr, code], ['taskledger: there is no task with the id nobody\n  taskledger list shows the newest\n', 2])
     assert.equal(await status(site, 'queued'), 'PENDING')
+  })
+
+  it('takes the id of a later step of a workflow, which has no row yet: all of it ends', async () => {
+    await using site = await openSite()
+    const { add, tsum } = declareSums(site.app)
+    const sums = chain(add.s(1, 1), group(add.s(1), chain(add.s(2), add.s(3))), tsum.s(), add.s(1))
+    const [first, second, untouched] = [await sums.applyAsync(), await sums.applyAsync(), await sums.applyAsync()]
+    const step = second.parent?.id ?? ''
+    const dry = await site.run(['revoke', first.id, '--dry-run'])
+    assert.deepEqual([dry.stdout, dry.code], [`  ${first.id}\n`, 0])
+    const { stdout, stderr, code } = await site.run(['revoke', first.id, step])
+    assert.deepEqual([stdout, stderr, code], [`  ${first.id}  add\n  ${step}  tsum\n`, 'Revoked 2 of 2.\n', 0])
+    assert.deepEqual([await first.state(), await second.state()], ['REVOKED', 'REVOKED'])
+    assert.deepEqual(
+      (await site.app.tasks.list({ open: true })).map(({ taskId }) => taskId),
+      [untouched.lineage()[0]?.id],
+    )
+    const unknown = await site.run(['revoke', newTaskId()])
+    assert.match(unknown.stderr, /^taskledger: there is no task with the id /)
+    assert.equal(unknown.code, 2)
   })
 
   it('changes nothing with --dry-run', async () => {

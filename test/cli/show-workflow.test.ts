@@ -50,6 +50,21 @@ describe('show of a part of a workflow', function () {
     ])
   })
 
+  it('draws the groups that only tasks which wait are to count in', async () => {
+    await using site = await openSite()
+    const { add, tsum } = declareSums(site.app)
+    await chord([chord([chain(add.s(2, 2), add.s(1))], tsum.s())], tsum.s()).applyAsync()
+    const waiting = (await site.app.tasks.list())[0]?.taskId ?? ''
+    assert.deepEqual(await drawn(site, waiting), [
+      '  ├─ group of 1, 0 ended',
+      '  │  └─ waits tsum',
+      '  └─ group of 1, 0 ended',
+      '     ├─ PENDING add  <',
+      '     │  └─ waits add',
+      '     └─ waits tsum',
+    ])
+  })
+
   it('counts what would fill the screen, and tells a program all of it', async () => {
     await using site = await openSite()
     const { add } = declareSums(site.app)

@@ -41,6 +41,8 @@ export const answerOf = (canvas: Canvas): string => resultId(canvas) ?? ''
 
 /** A world in which workflows are sent. */
 export interface Stage extends World {
+  /** Where the broker keeps its messages. */
+  readonly messages: Database
   /** Sends a workflow as a caller outside any task does; `canvas` is returned as it was frozen. */
   send(canvas: Canvas, how?: Partial<SendContext> & { readonly terms?: PublishTerms }): Promise<Canvas>
   row(taskId: string): Promise<TaskRow>
@@ -58,7 +60,7 @@ export interface StageOptions extends WorldOptions {
 export async function openStage({ broker = 'embedded', ...options }: StageOptions = {}): Promise<Stage> {
   const world = await openWorld({ now: Date.now, ...options })
   const far = broker === 'embedded' ? null : await farParts(world)
-  const w = { ...world, ...far }
+  const w = { ...world, messages: world.database, ...far }
   const { database, publisher, clock, settings } = w
   const row = async (taskId: string) => {
     const found = await findTask(database, taskId)

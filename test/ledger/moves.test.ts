@@ -167,6 +167,12 @@ describe('the end of an execution', () => {
     })
   })
 
+  it('as IGNORED drops the error of an earlier try', async () => {
+    const retried = { ...ROWS.STARTED, error_type: 'FetchError', error_message: 'no', traceback: 'at x' }
+    const moved = await changes(retried, (sql) => moves.moveToIgnored(sql, OWNER, END))
+    assert.deepEqual([moved?.error_type, moved?.error_message, moved?.traceback], [null, null, null])
+  })
+
   it('as SUCCESS without a result leaves SQL NULL', async () => {
     const moved = await changes({ ...ROWS.STARTED, result: 'x' }, (sql) => moves.moveToSuccess(sql, OWNER, null, END))
     assert.equal(moved?.result, null)

@@ -214,6 +214,7 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   retriesOf: (sql) => find.retriesOf(sql, 'id-0003998'),
   childrenOf: (sql) => find.childrenOf(sql, 'id-0001000'),
   treeOf: (sql) => tree.treeOf(sql, 'id-0001000', 100),
+  rootsNear: (sql) => tree.rootsNear(sql, 'id-0001000', 50),
 
   quoteResult: (sql) => fixJson.quoteResult(sql, { id: 5000, taskId: 'id-0004999', text: '4' }),
 

@@ -64,6 +64,27 @@ for (const broker of BROKERS) {
       )
     })
 
+    it('fails its body also when the message of a member cannot be read', async () => {
+      await using w = await openStill(broker)
+      const whole = await w.send(chord([sig('add', [1]), sig('add', [2])], sig('total')), { deadline: DAWN + 1000 })
+      const [broken = '', other = '', body = ''] = idsOf(whole)
+      await w.messages.run("UPDATE task_message SET body = '{' WHERE task_id = ?", [broken])
+      w.app.task('add', (x: number) => x)
+      {
+        await using _ = working(w.app)
+        await w.ended(other)
+        await until(async () => !(await w.broker.has(broken)), 'its message to be dropped')
+      }
+      assert.deepEqual(await w.statuses(broken, body), ['PENDING', 'none'])
+      assert.deepEqual(
+        (await w.app.tasks.findStale()).map(({ taskId, reason }) => [taskId, reason]),
+        [[broken, 'unclaimed']],
+      )
+      w.clock.advance(1000)
+      await w.app.tasks.sendScheduled()
+      assert.match((await w.row(body)).errorMessage ?? '', new RegExp(`^Dependency ${broken} raised DeadlineExceeded: `))
+    })
+
     it('is left alone when it has ended in time', async () => {
       await using w = await openStill(broker)
       w.app.task('add', (x: number) => x)

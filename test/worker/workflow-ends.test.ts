@@ -36,6 +36,13 @@ const ENDINGS: readonly Ending[] = [
     told: true,
   },
   {
+    name: 'expired while it waited for its retry',
+    task: 'retries',
+    options: { expires: 0.3 },
+    error: ['REVOKED', 'TaskRevokedError', /^expired$/],
+    told: true,
+  },
+  {
     name: 'is revoked before it starts',
     task: 'same',
     options: { queue: 'of nobody' },
@@ -118,6 +125,7 @@ async function openHall(broker: (typeof BROKERS)[number]) {
   w.app.task('ignores', () => {
     throw new Ignore()
   })
+  w.app.task({ name: 'retries', bind: true }, (task) => task.retry({ countdown: 0.4 }))
   w.app.task({ name: 'hangs', bind: true }, ({ signal }) =>
     Promise.race([door.passed, new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))]),
   )
@@ -176,6 +184,33 @@ for (const broker of BROKERS) {
         const [end] = await w.ended(second)
         assert.deepEqual([end?.status, end?.errorType], error.slice(0, 2))
         assert.deepEqual(w.errbacks, heard ? [second] : [])
+        assert.deepEqual(w.errors, [])
+      })
+    }
+  })
+}
+
+for (const broker of BROKERS) {
+  describe(`the body of a chord, with the ${broker} broker`, () => {
+    for (const { name, task, options = {}, act, error } of ENDINGS) {
+      const [status, type, message] = error
+      it(`${status === 'IGNORED' ? 'has null for' : 'fails with'} a task of its header that ${name}`, async () => {
+        await using w = await openHall(broker)
+        const whole = await w.send(chord([sig('same', ['first']), sig(task, [], options)], chain([sig('same'), sig('same')])))
+        const [first = '', second = '', ...body] = idsOf(whole)
+        await using _ = working(w.app)
+        await act?.(w, second)
+        const [row, ...rows] = await w.ended(first, ...body)
+        assert.equal(row?.status, 'SUCCESS')
+        for (const { status: end, errorType, errorMessage, result, options: own } of rows) {
+          if (status === 'IGNORED') assert.deepEqual([end, result], ['SUCCESS', ['first', null]])
+          else {
+            assert.deepEqual([end, errorType, own.settledBy], ['FAILURE', 'ChordError', second])
+            const [begin, why = ''] = [`Dependency ${second} raised ${type}: `, errorMessage?.split(`${type}: `)[1]]
+            assert.ok(errorMessage?.startsWith(begin), `${errorMessage}`)
+            assert.match(why, message ?? /./)
+          }
+        }
         assert.deepEqual(w.errors, [])
       })
     }

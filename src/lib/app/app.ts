@@ -127,7 +127,7 @@ export class App {
     return new AsyncResult<R>(taskId, () => this.parts())
   }
 
-  /** The handle on a group that was sent before, perhaps by another program. Null: there is none of this id. */
+  /** The handle on a group that was sent before, perhaps by another program. Null: there is none of this id, or it has not begun. */
   async groupResult<Rs extends readonly unknown[] = readonly unknown[]>(groupId: string): Promise<GroupResult<Rs> | null> {
     const { database } = await this.parts()
     if ((await groupOf(database, groupId)) === null) return null

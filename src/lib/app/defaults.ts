@@ -1,5 +1,5 @@
 import { MAP, STARMAP } from '../canvas/iterate.js'
-import { mergeOptions } from '../canvas/signature.js'
+import { headerOf, mergeOptions } from '../canvas/signature.js'
 import { checkLimits, type Routing, routed, type TaskDefaults } from '../publish/request.js'
 import { isJsonObject } from '../task/json.js'
 import type { Canvas, SignatureOptions, TaskSignature } from '../task/signature.js'
@@ -7,21 +7,30 @@ import type { Canvas, SignatureOptions, TaskSignature } from '../task/signature.
 /** What an app knows of a task of this name; null: nothing, it is another program's. */
 export type KnownDefaults = (task: string) => (TaskDefaults & { readonly errback?: boolean }) | null
 
+/** The settings that decide what a workflow is sent as. */
+interface Sending extends Routing {
+  readonly allowErrorCbOnChordHeader: boolean
+}
+
 /**
  * The workflow with every task's defaults in its signature: whoever sends a later step needs no registry. A signature's own
- * options win over those of its task, these over a route. A task's `expires` stays relative: it counts from its sending.
+ * options win over those of its task, these over a route. A task's `expires` stays relative: it counts from its sending. The
+ * errbacks of a chord are on its header, too, where the app allows it.
  */
-export function withDefaults(canvas: Canvas, known: KnownDefaults, routing: Routing): Canvas {
-  const inner = (one: Canvas): Canvas => withDefaults(one, known, routing)
+export function withDefaults(canvas: Canvas, known: KnownDefaults, sending: Sending): Canvas {
+  const inner = (one: Canvas): Canvas => withDefaults(one, known, sending)
   switch (canvas.kind) {
     case 'task':
-      return { ...canvas, options: linksWith(completed(canvas, known, routing), inner) }
+      return { ...canvas, options: linksWith(completed(canvas, known, sending), inner) }
     case 'chain':
       return { ...canvas, steps: canvas.steps.map(inner) }
     case 'group':
       return { ...canvas, members: canvas.members.map(inner) }
-    case 'chord':
-      return { ...canvas, header: canvas.header.map(inner), body: inner(canvas.body) }
+    case 'chord': {
+      const { linkError: _, ...chord } = canvas
+      const header = sending.allowErrorCbOnChordHeader ? headerOf(canvas) : canvas.header
+      return { ...chord, header: header.map(inner), body: inner(canvas.body) }
+    }
   }
 }
 

@@ -115,12 +115,13 @@ export class GroupResult<out Rs extends readonly unknown[] = readonly unknown[]>
   }
 
   /**
-   * Has `app.groupResult(id)` find it. A group is on record from the moment it is sent, so there is nothing left to do.
+   * Has `app.groupResult(id)` find it. A group is on record from the moment it is sent, in a chain once it begins, so there is
+   * nothing left to do.
    *
    * @throws {PlainError} when its record was deleted
    */
   async save(): Promise<void> {
-    if (!(await groupOf(await this.database(), this.id))) throw new PlainError(`the record of group ${this.id} was deleted`)
+    if (!(await this.isKnown())) throw new PlainError(`the record of group ${this.id} was deleted`)
   }
 
   /**
@@ -131,7 +132,14 @@ export class GroupResult<out Rs extends readonly unknown[] = readonly unknown[]>
   async delete(): Promise<void> {
     const database = await this.database()
     const deleted = await database.write((sql) => forgetGroup(sql, this.id))
-    if (!deleted && (await groupOf(database, this.id))) throw new PlainError(`group ${this.id} has not ended; it cannot be deleted yet`)
+    if (!deleted && (await this.isKnown())) throw new PlainError(`group ${this.id} has not ended; it cannot be deleted yet`)
+  }
+
+  /** Whether it is on record, or will be: something before it has not ended. */
+  private async isKnown(): Promise<boolean> {
+    const database = await this.database()
+    const { standings } = await currentStandings(database, beforeOf(this, this.results).taskIds)
+    return standings.some((standing) => standing?.finished === false) || (await groupOf(database, this.id)) !== null
   }
 
   private ids(): string[] {

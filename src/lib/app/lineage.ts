@@ -1,4 +1,5 @@
-import type { Before, Revoked } from './revoke.js'
+import type { Before } from './ahead.js'
+import type { Revoked } from './revoke.js'
 import type { GetOptions } from './waiting.js'
 
 /** What the result of one task and the results of a group have in common. They ask the ledger each time; they hold no state. */

@@ -6,6 +6,7 @@ import { standingsOf } from '../ledger/standing.js'
 import { revokedFor } from '../publish/follow.js'
 import type { TaskMessage } from '../task/message.js'
 import { isFinal } from '../task/status.js'
+import { aheadOf, type Before } from './ahead.js'
 import type { Parts } from './parts.js'
 import { currentStandings } from './waiting.js'
 
@@ -16,12 +17,6 @@ export interface Revoked {
   readonly revoked: boolean
   /** Why it was not. */
   readonly error: string | null
-}
-
-/** What is before a task in its workflow, the first of it first. */
-export interface Before {
-  readonly taskIds: readonly string[]
-  readonly groupIds: readonly string[]
 }
 
 /**
@@ -59,11 +54,12 @@ export async function revokeAll(
   }
   await failpoint('revoke:before')
   const { unsent, ended } = await database.write(async (sql) => {
-    const all = [...(await currentStandings(sql, before.taskIds)).ids, ...taskIds]
+    const leading = await withAhead(sql, before, taskIds)
+    const all = [...(await currentStandings(sql, leading.taskIds)).ids, ...taskIds]
     const standings = await standingsOf(sql, all)
     const messages: TaskMessage[] = []
     for (const taskId of all) if (standings.get(taskId)?.finished === false) messages.push(...(await revokeOne(sql, taskId)))
-    for (const groupId of before.groupIds) messages.push(...(await follower.abandon(sql, groupId, reason)))
+    for (const groupId of leading.groupIds) messages.push(...(await follower.abandon(sql, groupId, reason)))
     return { unsent: messages, ended: new Set(taskIds.filter((taskId) => standings.get(taskId)?.finished)) }
   })
   await failpoint('revoke:committed')
@@ -71,6 +67,17 @@ export async function revokeAll(
   const answers: Revoked[] = []
   for (const taskId of taskIds) answers.push(answer(taskId, await findTask(database, taskId), ended.has(taskId)))
   return answers
+}
+
+/** A task that has no row yet may be one that a workflow is still to send: what is before it is revoked, too. */
+async function withAhead(sql: Sql, before: Before, taskIds: readonly string[]): Promise<Before> {
+  const recorded = await standingsOf(sql, taskIds)
+  const all = [before]
+  for (const taskId of taskIds) if (!recorded.has(taskId)) all.push((await aheadOf(sql, taskId)) ?? before)
+  return {
+    taskIds: [...new Set(all.flatMap((one) => one.taskIds))],
+    groupIds: [...new Set(all.flatMap((one) => one.groupIds))],
+  }
 }
 
 /** Of a task that goes on: its steps after it end, its callbacks and errbacks are its own. */

@@ -21,6 +21,7 @@ const TYPES = v.strictObject({
   trackPublish: v.optional(v.boolean()),
   scheduleEta: v.optional(v.boolean()),
   forceJson: v.optional(v.boolean()),
+  allowErrorCbOnChordHeader: v.optional(v.boolean()),
   resultExpires: v.optional(v.nullable(seconds(0))),
   redact: v.optional(v.array(name)),
   lease: v.optional(seconds(0.1)),
@@ -60,6 +61,7 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
   trackPublish: 'true or false',
   scheduleEta: 'true or false',
   forceJson: 'true or false',
+  allowErrorCbOnChordHeader: 'true or false',
   resultExpires: 'a number of seconds, or null for ever',
   redact: 'a list of paths such as ["kwargs.token"]',
   lease: 'a number of seconds, at least 0.1',
@@ -101,6 +103,8 @@ export interface Settings extends SettableOptions {
   readonly scheduleEta: boolean
   /** Whether a result that is not JSON is kept as text instead of failing the task. Default: false. */
   readonly forceJson: boolean
+  /** Whether an errback of a chord is also sent for each task of its header that fails, and not for its body alone. Default: false. */
+  readonly allowErrorCbOnChordHeader: boolean
   /** Seconds a result is kept after its task ended; null: for ever. Default: a day. */
   readonly resultExpires: number | null
   /** Paths in arguments the ledger must not keep, such as `kwargs.token`. Default: none. */
@@ -124,6 +128,7 @@ export const DEFAULTS: Settings = {
   trackPublish: true,
   scheduleEta: true,
   forceJson: false,
+  allowErrorCbOnChordHeader: false,
   resultExpires: 86_400,
   redact: [],
   lease: 30,

@@ -11,6 +11,7 @@ import { findStale, findStaleScheduled, type StaleReason, type StaleRow } from '
 import { type Tree, treeOf } from '../ledger/tree.js'
 import { previewResend, type ResendTerms, type Resent, resend } from '../publish/resend.js'
 import type { Sent } from '../schedule/sender.js'
+import { aheadOf } from './ahead.js'
 import type { Parts } from './parts.js'
 import { type Revoked, revoke } from './revoke.js'
 
@@ -66,6 +67,11 @@ export class Tasks {
 
   async get(taskId: string): Promise<TaskRow | null> {
     return findTask((await this.open()).database, taskId)
+  }
+
+  /** Whether a workflow on record is still to send a task of this id, which has no row then. */
+  async isAhead(taskId: string): Promise<boolean> {
+    return (await aheadOf((await this.open()).database, taskId)) !== null
   }
 
   async history(taskId: string): Promise<TaskHistory | null> {

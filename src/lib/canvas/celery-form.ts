@@ -7,7 +7,10 @@ import { immutable, merge, withOptions } from './signature.js'
 /** What `celery.chain` and the like hold, by the `subtask_type` that says which of them a signature is. */
 const COMPOSITES = { chain: 'celery.chain', group: 'celery.group', chord: 'celery.chord' } as const
 
-/** A workflow as Celery writes it: in `embed.chain`, `callbacks` and `errbacks` of a message, and as `json.dumps(signature)`. */
+/**
+ * A workflow as Celery writes it, which has no place for what a chord remembers for its header: in `embed.chain`, `callbacks` and `errbacks` of a message, and as
+ * `json.dumps(signature)`.
+ */
 export function toCelery(canvas: Canvas): JsonObject {
   switch (canvas.kind) {
     case 'task': {

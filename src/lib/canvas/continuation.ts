@@ -87,13 +87,19 @@ function entriesOf(canvas: Canvas): readonly TaskSignature[] {
  * task's callbacks on its last step, its errbacks on every step, and its place in its group. A group becomes the list of its
  * results.
  *
+ * @param complete adds what the app says of the tasks that are new
  * @throws {UsageError} for an empty chain
  */
-export function replacement(message: TaskMessage, canvas: Canvas, newId: () => string): Canvas {
+export function replacement(
+  message: TaskMessage,
+  canvas: Canvas,
+  newId: () => string,
+  complete: (canvas: Canvas) => Canvas = (linked) => linked,
+): Canvas {
   const single = asOneTask(normalise(canvas))
   const { link = [], linkError = [], chain: rest = [] } = message.options
-  const linked = linkError.reduce((whole: Canvas, errback) => withErrback(whole, errback), link.reduce(withLink, single))
-  const whole: Canvas = { kind: 'chain', steps: [linked, ...rest] }
+  const linked = linkError.reduce(withErrback, link.reduce(withLink, single))
+  const whole: Canvas = { kind: 'chain', steps: [complete(linked), ...rest] }
   if (message.groupId === null) return freeze(whole, newId)
   return freezeInto(whole, { groupId: message.groupId, from: message.groupIndex ?? 0 }, newId)
 }

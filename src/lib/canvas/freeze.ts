@@ -36,7 +36,7 @@ function frozen(canvas: Canvas, newId: () => string, seats: Seats | null): Canva
     case 'chord': {
       const own: Seats = { groupId: canvas.groupId ?? newId(), next: 0 }
       const header = canvas.header.map((member) => frozen(member, newId, own))
-      return { kind: 'chord', header, body: frozen(canvas.body, newId, seats), groupId: own.groupId }
+      return { ...canvas, header, body: frozen(canvas.body, newId, seats), groupId: own.groupId }
     }
   }
 }

@@ -55,5 +55,5 @@ export function applyOptions(canvas: Canvas, options: SignatureOptions, scope: O
     everywhere,
     picked(others, (name) => !reaches(name)),
   )
-  return linkError.reduce((whole: Canvas, errback) => withErrback(whole, errback), link.reduce(withLink, set))
+  return linkError.reduce(withErrback, link.reduce(withLink, set))
 }

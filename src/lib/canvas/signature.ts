@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Json, JsonObject } from '../task/json.js'
-import type { Canvas, SignatureOptions, TaskSignature } from '../task/signature.js'
+import type { Canvas, Chord, SignatureOptions, TaskSignature } from '../task/signature.js'
 
 /** What a call adds to a signature. */
 export interface Additions {
@@ -93,16 +93,18 @@ function withResultId(canvas: Canvas, id: string): Canvas {
 export function withOptions(canvas: Canvas, options: SignatureOptions): Canvas {
   if (canvas.kind === 'task') return mergeTask(canvas, { options })
   const { taskId, link = [], linkError = [], ...others } = options
-  const linked = linkError.reduce((whole: Canvas, errback) => withErrback(whole, errback), link.reduce(withLink, canvas))
+  const linked = linkError.reduce(withErrback, link.reduce(withLink, canvas))
   const set = merge(taskId === undefined ? linked : withResultId(linked, taskId), { options: others })
   return set.kind === 'chord' ? { ...set, body: withOptions(set.body, others) } : set
 }
 
-function appended(task: TaskSignature, list: 'link' | 'linkError', canvas: Canvas): TaskSignature {
-  const present = task.options[list] ?? []
-  if (present.some((one) => isDeepStrictEqual(one, canvas))) return task
-  return { ...task, options: { ...task.options, [list]: [...present, canvas] } }
-}
+const withOne = (present: readonly Canvas[] = [], canvas: Canvas): readonly Canvas[] =>
+  present.some((one) => isDeepStrictEqual(one, canvas)) ? present : [...present, canvas]
+
+const appended = (task: TaskSignature, list: 'link' | 'linkError', canvas: Canvas): TaskSignature => ({
+  ...task,
+  options: { ...task.options, [list]: withOne(task.options[list], canvas) },
+})
 
 /**
  * Adds what is sent with the result. A group has no one result: its first member gets the callback, immutable, and sends it
@@ -122,11 +124,11 @@ export function withLink(canvas: Canvas, callback: Canvas): Canvas {
 }
 
 /**
- * Adds what is sent after a failure: to every step of a chain, every member of a group, the body of a chord. With `header` also,
- * immutable, to the chord's header: then it is sent for each member that fails and once more for the body.
+ * Adds what is sent after a failure: to every step of a chain, every member of a group, the body of a chord. The chord remembers
+ * it for its header, see {@link headerOf}.
  */
-export function withErrback(canvas: Canvas, errback: Canvas, { header = false }: { readonly header?: boolean } = {}): Canvas {
-  const added = (inner: Canvas): Canvas => withErrback(inner, errback, { header })
+export function withErrback(canvas: Canvas, errback: Canvas): Canvas {
+  const added = (inner: Canvas): Canvas => withErrback(inner, errback)
   switch (canvas.kind) {
     case 'task':
       return appended(canvas, 'linkError', errback)
@@ -134,10 +136,14 @@ export function withErrback(canvas: Canvas, errback: Canvas, { header = false }:
       return { ...canvas, steps: canvas.steps.map(added) }
     case 'group':
       return { ...canvas, members: canvas.members.map(added) }
-    case 'chord': {
-      const once = immutable(errback)
-      const members = header ? canvas.header.map((member) => withErrback(member, once, { header })) : canvas.header
-      return { ...canvas, header: members, body: added(canvas.body) }
-    }
+    case 'chord':
+      return { ...canvas, body: added(canvas.body), linkError: withOne(canvas.linkError, errback) }
   }
 }
+
+/**
+ * The header of a chord with the errbacks of the whole on each of its members: they are sent for every member that fails, and
+ * once more for the body.
+ */
+export const headerOf = ({ header, linkError = [] }: Chord): readonly Canvas[] =>
+  header.map((member) => linkError.reduce(withErrback, member))

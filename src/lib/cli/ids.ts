@@ -17,19 +17,25 @@ const MOST_NEAR = 100
  * ids on stdin, one a line.
  *
  * @param Missing what an id is that no task has. A command that changes tasks is then wrongly given; one that looks has failed.
+ * @param ahead whether the whole id of a task that a workflow is still to send is meant, too
  * @throws {UsageError} for an id that several tasks have
  */
-export async function resolveIds(tasks: Tasks, words: readonly string[], Missing: typeof PlainError = UsageError): Promise<string[]> {
+export async function resolveIds(
+  tasks: Tasks,
+  words: readonly string[],
+  Missing: typeof PlainError = UsageError,
+  ahead = false,
+): Promise<string[]> {
   const given = await Promise.all(
     words.map(async (word) => (word === '-' ? (await text(process.stdin)).split(/\s+/).filter(Boolean) : [word])),
   )
   const ids: string[] = []
-  for (const word of given.flat()) ids.push(await resolveId(tasks, word, Missing))
+  for (const word of given.flat()) ids.push(await resolveId(tasks, word, Missing, ahead))
   return [...new Set(ids)]
 }
 
-async function resolveId(tasks: Tasks, word: string, Missing: typeof PlainError): Promise<string> {
-  if (await tasks.get(word)) return word
+async function resolveId(tasks: Tasks, word: string, Missing: typeof PlainError, ahead: boolean): Promise<string> {
+  if ((await tasks.get(word)) || (ahead && (await tasks.isAhead(word)))) return word
   const begun = await tasks.idsLike(word)
   const meant = word.length < SHORTEST_PREFIX ? [] : begun
   const [only] = meant

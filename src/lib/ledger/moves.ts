@@ -172,7 +172,8 @@ export async function moveToScheduledSent(
 /** STARTED → IGNORED, by its owner. */
 export async function moveToIgnored(sql: Sql, owner: Owner, end: End): Promise<boolean> {
   const changed = await sql.run(
-    `UPDATE task_result SET status = 'IGNORED', lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ? WHERE ${OWNED}`,
+    `UPDATE task_result SET status = 'IGNORED', error_type = NULL, error_message = NULL, traceback = NULL, lease_until = NULL, updated_at = ?,
+       finished_at = ?, result_expires_at = ? WHERE ${OWNED}`,
     [end.at, end.at, end.resultExpiresAt, ...owned(owner)],
   )
   return changed === 1

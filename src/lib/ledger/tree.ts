@@ -1,3 +1,4 @@
+import { tasksOf } from '../canvas/freeze.js'
 import { json } from '../database/columns.js'
 import type { Sql } from '../database/sql.js'
 import type { MessageOptions } from '../task/message.js'
@@ -50,8 +51,31 @@ export async function treeOf(sql: Sql, rootId: string, limit: number): Promise<T
     [rootId, limit],
   )
   const tasks = [...first, ...others].map(treeTask)
-  const groupIds = new Set([rootId, ...tasks.flatMap(({ groupId, parentId }) => [groupId ?? [], parentId ?? []].flat())])
-  return { rootId, tasks, groups: await groupsAmong(sql, [...groupIds]) }
+  const around = tasks.flatMap(({ groupId, parentId, chain }) => [groupId ?? [], parentId ?? [], groupIdsIn(chain)].flat())
+  return { rootId, tasks, groups: await groupsAround(sql, [rootId, ...around]) }
+}
+
+/** The roots of the workflows whose ids are the last before this one, the nearest first, among `limit` tasks. */
+export async function rootsNear(sql: Sql, taskId: string, limit: number): Promise<string[]> {
+  const rows = await sql.all<{ root_id: string }>('SELECT root_id FROM task_result WHERE task_id < ? ORDER BY task_id DESC LIMIT ?', [
+    taskId,
+    limit,
+  ])
+  return [...new Set(rows.map((row) => row.root_id))]
+}
+
+/** The groups in which tasks that are not sent yet are to count. */
+const groupIdsIn = (parts: readonly Canvas[]): readonly string[] => parts.flatMap(tasksOf).flatMap(({ options }) => options.groupId ?? [])
+
+/** These groups, and those that what waits for them is to count in. */
+async function groupsAround(sql: Sql, ids: readonly string[]): Promise<readonly TreeGroup[]> {
+  const found = new Map<string, TreeGroup>()
+  for (let asked = new Set(ids); asked.size > 0; ) {
+    const groups = await groupsAmong(sql, [...asked])
+    for (const group of groups) found.set(group.groupId, group)
+    asked = new Set(groups.flatMap(({ body }) => (body ? groupIdsIn([body]) : [])).filter((id) => !found.has(id)))
+  }
+  return [...found.values()]
 }
 
 function treeTask(row: StoredTask): TreeTask {

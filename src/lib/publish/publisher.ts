@@ -13,10 +13,10 @@ import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { isPart, leavesNoRow, type TaskMessage } from '../task/message.js'
 import { idsOf, repeatedId } from './launch-ids.js'
 
-/** Sees every message before it is recorded or sent. Throwing refuses the publish. */
+/** Sees every message that a publish call sends, before it is recorded. Throwing refuses the publish. */
 export type BeforePublish = (message: TaskMessage) => void | Promise<void>
 
-/** Sees every message once it is recorded and, unless it waits for its eta, the broker's. */
+/** Sees every message of a publish call once it is recorded and, unless it waits for its eta, the broker's. */
 export type AfterPublish = (message: TaskMessage) => void | Promise<void>
 
 export interface PublishHooks {

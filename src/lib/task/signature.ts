@@ -62,6 +62,8 @@ export interface Chord {
   readonly body: Canvas
   /** The id of the header. Given when it is frozen. */
   readonly groupId?: string
+  /** Errbacks given to the chord as a whole. Its body has them; whether its header gets them, too, the app that sends it says. */
+  readonly linkError?: readonly Canvas[]
 }
 
 /** Whatever holds a workflow: the signatures that callers compose do. */

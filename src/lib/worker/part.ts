@@ -25,7 +25,7 @@ export class Part {
   }
 
   replace(signature: Composed): never {
-    const whole = replacement(this.message, this.read(signature, 'replace'), newTaskId)
+    const whole = replacement(this.message, signature.canvas, newTaskId, (canvas) => this.read({ canvas }, 'replace'))
     throw new Replace(whole, heirOf(whole, this.message.options.chain ?? []))
   }
 
