@@ -3,8 +3,8 @@ import type { WorkerOptions } from '../lib/app/app.js'
 import { importApp } from '../lib/cli/app-module.js'
 import { LedgerCommand } from '../lib/cli/command.js'
 import { LOG_FORMATS, LOG_LEVELS, logEvents } from '../lib/cli/worker-log.js'
-import { parseDurationMs } from '../lib/task/duration.js'
-import { ConfigurationError } from '../lib/task/errors.js'
+import { LONGEST_TIME_LIMIT, parseDurationMs } from '../lib/task/duration.js'
+import { ConfigurationError, UsageError } from '../lib/task/errors.js'
 
 /** As a shell says of a program that a signal ended. */
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGQUIT: 131 } as const
@@ -56,7 +56,7 @@ export default class Worker extends LedgerCommand {
     'shutdown-timeout': Flags.custom<number>({
       summary: 'How long running tasks may take to end once it is told to stop: 30s, 5m. Default: the setting shutdownTimeout.',
       helpValue: 'DURATION',
-      parse: async (text) => parseDurationMs(text) / 1000,
+      parse: async (text) => shutdownTimeout(text),
     })(),
     'log-level': Flags.option({ summary: 'Log this and what is worse.', options: LOG_LEVELS, default: 'info' })(),
     'log-format': Flags.option({
@@ -115,6 +115,13 @@ export default class Worker extends LedgerCommand {
       },
     }
   }
+}
+
+/** @throws {UsageError} for what is no duration, and for more than a timer can wait for */
+function shutdownTimeout(text: string): number {
+  const seconds = parseDurationMs(text) / 1000
+  if (seconds <= LONGEST_TIME_LIMIT) return seconds
+  throw new UsageError(`expected a duration of at most ${LONGEST_TIME_LIMIT}s, not quite 25 days, got: ${text}`)
 }
 
 const workerOptions = (flags: Interfaces.InferredFlags<typeof Worker.flags>): WorkerOptions => ({

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { chain, chord, group } from '../../src/lib/app/canvas.js'
 import type { Result } from '../../src/lib/app/lineage.js'
+import type { AsyncResult } from '../../src/lib/app/result.js'
 import type { AnySignature, ErrbackError, ErrbackRequest, Signature } from '../../src/lib/app/signature.js'
 import { TaskError, TimeoutError } from '../../src/lib/app/task-error.js'
 import { newTaskId } from '../../src/lib/task/id.js'
@@ -278,6 +279,29 @@ describe('revoking', () => {
     await add.applyAsync([1, 1], { link: onId.si('flag') })
     await hears(1)
     assert.deepEqual(told, ['flag'])
+  })
+
+  it('a step that is not sent yet, while the one before it runs, ends it and all after it', async () => {
+    await using w = await open()
+    const { add } = declareSums(w.app)
+    const { told, onId, hears } = declareErrbacks(w)
+    const door = gate()
+    const slow = w.app.task('slow', async () => {
+      await door.passed
+      return 1
+    })
+    await using _ = working(w.app)
+    const result = await chain(slow.s(), add.s(1), add.s(2), add.s(3)).applyAsync({ linkError: onId.s() })
+    await until(async () => (await w.app.tasks.list({ statuses: ['STARTED'] })).length === 1, 'the first step')
+    const second = result.lineage()[1] as AsyncResult
+    assert.equal((await second.revoke()).revoked, true)
+    assert.deepEqual(await statuses(w, idsOf(result)), ['STARTED', 'REVOKED', 'REVOKED', 'REVOKED'])
+    door.open()
+    await assert.rejects(result.get(SOON), { name: 'TaskRevokedError', message: 'revoked' })
+    await until(() => result.lineage()[0]?.successful() ?? false, 'the step that ran')
+    await add.applyAsync([1, 1], { link: onId.si('flag') })
+    await hears(1)
+    assert.deepEqual(told, ['flag'], 'no step that ran ended badly, so no errback is told')
   })
 
   it('the result of a chord whose header runs fails its body', async () => {

@@ -115,7 +115,13 @@ describe('a setting', () => {
       ['TASKLEDGER_CONCURRENCY', 'many', /^TASKLEDGER_CONCURRENCY: concurrency: expected a whole number, at least 1, got: "many"$/],
       ['TASKLEDGER_CONCURRENCY', '0', /^TASKLEDGER_CONCURRENCY: concurrency: expected a whole number, at least 1, got: 0$/],
       ['TASKLEDGER_TRACK_PUBLISH', 'yes', /trackPublish: expected true or false, got: "yes"$/],
-      ['TASKLEDGER_LEASE', '-1', /lease: expected a number of seconds, at least 0\.1, got: -1$/],
+      ['TASKLEDGER_LEASE', '-1', /lease: expected a number of seconds, at least 0\.1, at most 2147483, got: -1$/],
+      ['TASKLEDGER_LEASE', '2147484', / lease: expected a number of seconds, at least 0\.1, at most 2147483, got: 2147484$/],
+      [
+        'TASKLEDGER_SHUTDOWN_TIMEOUT',
+        '2147484',
+        / shutdownTimeout: expected a number of seconds, 0 or more, at most 2147483, got: 2147484$/,
+      ],
       [
         'TASKLEDGER_TIME_LIMIT',
         '2147484',

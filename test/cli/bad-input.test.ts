@@ -105,6 +105,11 @@ describe('a command line', () => {
       '--older-than: expected a duration like 90s, 15m, 1h30m or 7d, got: -1h',
     ],
     [
+      'a duration that is longer than a timer waits',
+      'worker --shutdown-timeout 25d',
+      '--shutdown-timeout: expected a duration of at most 2147483s, not quite 25 days, got: 25d',
+    ],
+    [
       'a time in words',
       'list --since yesterday',
       '--since: expected a date like 2026-11-20, a time like 2026-11-20T14:17Z or an age like 2h, got: yesterday',
@@ -358,7 +363,7 @@ describe('a configuration file', () => {
       'with a number in quotes',
       'x.json',
       '{"lease": "30"}',
-      (file) => `${file}: lease: expected a number of seconds, at least 0.1, got: "30"`,
+      (file) => `${file}: lease: expected a number of seconds, at least 0.1, at most 2147483, got: "30"`,
     ],
     [
       'with a number too small',
@@ -391,7 +396,7 @@ describe('a configuration file', () => {
     await using folder = await openFolder()
     const file = folder.file('taskledger.config.json')
     await writeFile(file, '{"lease": "30"}')
-    const message = `${file}: lease: expected a number of seconds, at least 0.1, got: "30"`
+    const message = `${file}: lease: expected a number of seconds, at least 0.1, at most 2147483, got: "30"`
     await assertRefused(folder, ['list'], { code: 78, message })
     await assertRefused(folder, ['migrate'], { code: 78, message })
   })
@@ -409,7 +414,7 @@ describe('a configuration file', () => {
 
 describe('a variable of the environment', () => {
   for (const [variable, text, message] of [
-    ['TASKLEDGER_LEASE', 'soon', 'lease: expected a number of seconds, at least 0.1, got: "soon"'],
+    ['TASKLEDGER_LEASE', 'soon', 'lease: expected a number of seconds, at least 0.1, at most 2147483, got: "soon"'],
     ['TASKLEDGER_CONCURRENCY', '-1', 'concurrency: expected a whole number, at least 1, got: -1'],
     ['TASKLEDGER_TRACK_PUBLISH', 'yes', 'trackPublish: expected true or false, got: "yes"'],
     ['TASKLEDGER_REDACT', 'kwargs.token', 'redact: expected a list of paths such as ["kwargs.token"], got: "kwargs.token"'],

@@ -154,6 +154,7 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   recordAttempt: (sql) => attempts.recordAttempt(sql, 'id-0002800', 'retry', null, ERROR, DAWN),
   attemptsOf: (sql) => attempts.attemptsOf(sql, 'id-0002800'),
   rejectionsOf: (sql) => attempts.rejectionsOf(sql, 'id-0002800'),
+  givenBackOf: (sql) => attempts.givenBackOf(sql, 'id-0002800'),
 
   recordGroup: (sql) => groups.recordGroup(sql, { ...GROUP, members: ['id-0000001', 'id-0000002'] }, DAWN),
   addMembers: (sql) => groups.addMembers(sql, 'group-00020', 40, ['id-0000001']),

@@ -111,7 +111,10 @@ export class Reference {
   giveBack(hand: Hand): void {
     const row = this.owned(hand)
     this.drop(hand)
-    if (row) Object.assign(row, { status: 'PENDING', worker: null, lease: null })
+    if (row) {
+      Object.assign(row, { status: 'PENDING', worker: null, lease: null })
+      this.note(row.id, 'given-back')
+    }
     if (this.holds(hand)) hand.message.heldUntil = null
   }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { FINAL_STATUSES, isFinal, MOVES, STATUSES } from '../../src/lib/task/status.js'
+import { compareStatuses, FINAL_STATUSES, isFinal, MOVES, STATUSES } from '../../src/lib/task/status.js'
 import { openWorld } from '../helpers/world.js'
 
 describe('a status', () => {
@@ -27,6 +27,18 @@ describe('a status', () => {
       assert.ok(!next.includes('SCHEDULED'), status)
       assert.equal(next.includes('PENDING'), status === 'STARTED', status)
     }
+  })
+
+  it('compares as in Celery, where a status that Celery does not know stands between FAILURE and REVOKED', () => {
+    const order = ['SUCCESS', 'FAILURE', 'PROGRESS', 'REVOKED', 'STARTED', 'RECEIVED', 'REJECTED', 'RETRY', 'PENDING']
+    for (const [at, higher] of order.entries()) {
+      assert.equal(compareStatuses(higher, higher), 0, higher)
+      for (const lower of order.slice(at + 1)) {
+        assert.ok(compareStatuses(higher, lower) > 0, `${higher} > ${lower}`)
+        assert.ok(compareStatuses(lower, higher) < 0, `${lower} < ${higher}`)
+      }
+    }
+    for (const own of ['SCHEDULED', 'SCHEDULED_SENT', 'IGNORED', 'UPLOADING']) assert.equal(compareStatuses(own, 'PROGRESS'), 0, own)
   })
 
   it('goes with the time it ended in the table exactly when it is final, custom ones included', async () => {

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { defineTask } from '../../src/lib/app/task.js'
 import type { Delivery } from '../../src/lib/broker/broker.js'
 import { hasMessage } from '../../src/lib/broker/sql/messages.js'
+import type { Database } from '../../src/lib/database/database.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
-import { messageFor } from '../../src/lib/publish/request.js'
+import { messageFor, type PublishOptions } from '../../src/lib/publish/request.js'
 import { Retry } from '../../src/lib/task/ending.js'
 import { SETTABLE_DEFAULTS } from '../../src/lib/task/options.js'
 import { OutsideBroker, openOutside } from '../helpers/outside.js'
@@ -172,22 +173,31 @@ describe('a running task', () => {
   })
 })
 
+/** An outside broker that notes what became of each message, by the id of its task. */
+class Watched extends OutsideBroker {
+  constructor(
+    database: Database,
+    private readonly settled: unknown[],
+  ) {
+    super(database)
+  }
+
+  override ack(delivery: Delivery): Promise<boolean> {
+    this.settled.push([delivery.message.id, 'ack'])
+    return super.ack(delivery)
+  }
+
+  override reject(delivery: Delivery, options: { readonly requeue: boolean }): Promise<boolean> {
+    this.settled.push([delivery.message.id, options])
+    return super.reject(delivery, options)
+  }
+}
+
 describe('a late-ack task on an outside broker', () => {
   it('that fails has its message acked or, by acksOnFailureOrTimeout false, rejected for good: what dead-letters it', async () => {
     await using w = await openWorld({ now: Date.now })
     const settled: unknown[] = []
-    class Watched extends OutsideBroker {
-      override ack(delivery: Delivery): Promise<boolean> {
-        settled.push([delivery.message.task, 'ack'])
-        return super.ack(delivery)
-      }
-      override reject(delivery: Delivery, options: { readonly requeue: boolean }): Promise<boolean> {
-        settled.push([delivery.message.task, options])
-        return super.reject(delivery, options)
-      }
-    }
-    const messages = `sqlite:${w.folder}/messages.db`
-    await using outside = await openOutside(w.url, messages, (database) => new Watched(database))
+    await using outside = await openOutside(w.url, `sqlite:${w.folder}/messages.db`, (database) => new Watched(database, settled))
     const fail = () => {
       throw new Error('boom')
     }
@@ -199,8 +209,10 @@ describe('a late-ack task on an outside broker', () => {
     )
     const worker = outside.worker(tasks)
     const ended = worker.run()
+    const ids: string[] = []
     for (const [at, name] of [...tasks.keys()].entries()) {
       const message = messageFor(name, [], {}, {}, { defaultQueue: 'default', routes: {} }, null, Date.now())
+      ids.push(message.id)
       await outside.publisher.publish(message)
       await until(() => settled.length > at, 'the message to be settled')
       assert.equal((await rowOf(w, message.id)).status, 'FAILURE')
@@ -209,10 +221,47 @@ describe('a late-ack task on an outside broker', () => {
     worker.stop()
     await ended
     assert.deepEqual(settled, [
-      ['acked', 'ack'],
-      ['rejected', { requeue: false }],
+      [ids[0], 'ack'],
+      [ids[1], { requeue: false }],
     ])
     assert.deepEqual(outside.errors, [])
+  })
+})
+
+describe('what no worker can run, on an outside broker', () => {
+  it('is rejected for good, which dead-letters it: a task that kills its workers, and one that nobody knows; not one that expired', async () => {
+    await using w = await openWorld({ now: Date.now })
+    const settled: unknown[] = []
+    await using outside = await openOutside(w.url, `sqlite:${w.folder}/messages.db`, (database) => new Watched(database, settled))
+    const publish = async (task: string, options: PublishOptions = {}) => {
+      const message = messageFor(task, [], {}, options, { defaultQueue: 'default', routes: {} }, null, Date.now())
+      await outside.publisher.publish(message)
+      return message.id
+    }
+    const poison = await publish('poison')
+    for (let deaths = 1; deaths <= 5; deaths++) assert.equal((await outside.broker.receive(['default'], 1, -1)).length, 1)
+    const ids = [poison, await publish('unknown'), await publish('unknown', { expires: 0 })]
+    const runs: string[] = []
+    const worker = outside.worker(new Map([['poison', defineTask({ name: 'poison' }, () => runs.push('poison'), SETTABLE_DEFAULTS)]]))
+    const ended = worker.run()
+    await until(() => settled.length === 3, 'the messages to be settled')
+    worker.stop()
+    await ended
+    const rows = await Promise.all(ids.map((id) => rowOf(w, id)))
+    assert.deepEqual(
+      rows.map(({ status, errorType }) => [status, errorType]),
+      [
+        ['FAILURE', 'WorkerLostError'],
+        ['FAILURE', 'NotRegistered'],
+        ['REVOKED', 'TaskRevokedError'],
+      ],
+    )
+    const settledBy = new Map(settled.map((one) => one as [string, unknown]))
+    assert.deepEqual(
+      ids.map((id) => settledBy.get(id)),
+      [{ requeue: false }, { requeue: false }, 'ack'],
+    )
+    assert.deepEqual(runs, [])
   })
 })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { chain } from '../../src/lib/app/canvas.js'
 import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { SoftTimeLimitExceeded } from '../../src/lib/task/ending.js'
 import { childrenOf } from '../helpers/alive.js'
@@ -114,6 +115,22 @@ describe('a hard time limit', () => {
       (await historyOf(w, result.id)).map(({ kind, errorType }) => [kind, errorType]),
       [['lost', 'TimeLimitExceeded']],
     )
+  })
+
+  it('of a body that is killed tells each errback once, and fails what would have followed', async () => {
+    await using w = await open()
+    await using _ = await pooled(w.app)
+    const [busy, next] = [w.app.signature('busy').set({ timeLimit: 0.2 }), w.app.signature('parts')]
+    const linkError = [next, next.clone(['more'])]
+    const result = await chain(busy, next, next).applyAsync({ linkError })
+    const [first = '', ...after] = result.lineage().map(({ id }) => id)
+    await until(async () => {
+      const open = await w.app.tasks.list({ statuses: ['PENDING', 'STARTED'] })
+      return open.length === 0 && (await w.app.tasks.count()) === 5
+    }, 'everything to end')
+    for (const id of [first, ...after]) assert.equal((await w.app.tasks.get(id))?.errorType, 'TimeLimitExceeded')
+    const told = await w.app.tasks.list({ tasks: ['parts'], statuses: ['SUCCESS'] })
+    assert.deepEqual(told.map((row) => row.result).sort(), [[first], [first, 'more']])
   })
 
   it('has a late-ack task of acksOnFailureOrTimeout false run again', async () => {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { chain, group } from '../../src/lib/app/canvas.js'
 import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { MAX_JSON_BYTES } from '../../src/lib/task/json.js'
+import { ROOT } from '../helpers/run.js'
 import { until } from '../helpers/until.js'
 import { gate, pooled, working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -15,6 +19,9 @@ const attemptsOf = async (w: World, id: string) => (await w.app.tasks.history(id
 /** The text a result is stored as. */
 const storedResult = async (w: World, id: string) =>
   (await w.database.all<{ result: string | null }>('SELECT result FROM task_result WHERE task_id = ?', [id]))[0]?.result
+
+/** The lists in a value, with an x for each id. */
+const shapeOf = (value: unknown): unknown => (Array.isArray(value) ? value.map(shapeOf) : typeof value === 'string' ? 'x' : value)
 
 describe('a task that succeeds', () => {
   it('has its result as JSON on its row, and null as no value', async () => {
@@ -48,8 +55,8 @@ describe('a task that succeeds', () => {
     ] as const
     for (const [result, seconds] of published) {
       await result.get(SOON)
-      const { status, finishedAt, resultExpiresAt, updatedAt } = await rowOf(w, result.id)
-      assert.equal(status, 'SUCCESS')
+      const { status, result: value, traceback, finishedAt, resultExpiresAt, updatedAt } = await rowOf(w, result.id)
+      assert.deepEqual([status, value, traceback], ['SUCCESS', 1, null])
       assert.deepEqual(finishedAt, new Date(w.clock.now()))
       assert.deepEqual(updatedAt, finishedAt)
       assert.deepEqual(resultExpiresAt, seconds === null ? null : new Date(w.clock.now() + seconds * 1000))
@@ -91,6 +98,32 @@ describe('a task that succeeds', () => {
     assert.deepEqual(await (await task.delay('circular')).get(SOON), { value: '', forced_json: true })
     assert.deepEqual(await (await task.delay('mixed')).get(SOON), { value: `x,${new Date(0)}`, forced_json: true })
     assert.deepEqual(await (await task.delay('json')).get(SOON), ['x', 1])
+  })
+})
+
+describe('a task that returns the handle of another', () => {
+  it('has the ids of that as its result, in the form that Celery gives them', async () => {
+    await using w = await openWorld()
+    const add = w.app.task('add', (x: number, y: number) => x + y)
+    const one = w.app.task('one', () => add.delay(1, 1))
+    const several = w.app.task('several', () => chain(add.s(1, 1), group(add.s(10), add.s(20))).applyAsync())
+    await using _ = working(w.app)
+
+    const single = await one.delay()
+    const { children } = (await until(async () => (await single.ready()) && w.app.tasks.history(single.id), 'its end')) ?? {}
+    assert.equal(await storedResult(w, single.id), JSON.stringify([[children?.[0], null], null]))
+
+    const workflow: unknown = await (await several.delay()).get(SOON)
+    const golden = JSON.parse(await readFile(join(ROOT, 'test/fixtures/golden/chain_ending_in_group.json'), 'utf8'))
+    assert.deepEqual(shapeOf(workflow), shapeOf(golden.returned_as_tuple))
+  })
+
+  it('fails when the handle is only a part of what it returns, which JSON cannot carry', async () => {
+    await using w = await openWorld()
+    const add = w.app.task('add', (x: number, y: number) => x + y)
+    const task = w.app.task('part', async () => ({ sum: await add.delay(1, 1) }))
+    await using _ = working(w.app)
+    assert.match(String(await (await task.delay()).get(UNTHROWN)), /^NotJsonError: result\.sum is .* AsyncResult, which JSON cannot carry$/)
   })
 })
 

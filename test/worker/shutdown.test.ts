@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { WorkerOptions } from '../../src/lib/app/app.js'
 import { childrenOf } from '../helpers/alive.js'
 import { ended, openSite } from '../helpers/site.js'
@@ -118,6 +118,111 @@ describe('a worker whose tasks do not end within its shutdownTimeout', () => {
     await here.ended
     for (const result of [step, silent]) assert.equal(String(await result.get(UNTHROWN)), SHUT_DOWN)
     assert.deepEqual(await heldBy(w), [])
+  })
+})
+
+describe('what workers that are shut down give back', () => {
+  for (const ignoreResult of [false, true]) {
+    const recorded = ignoreResult ? 'result ignored' : 'result kept'
+    it(`runs again as often as that happens: none of it counts towards maxDeliveries (${recorded})`, async () => {
+      await using w = await openWorld({ now: Date.now, settings: { maxDeliveries: 2 } })
+      let runs = 0
+      const task = w.app.task({ name: 'long', bind: true, acksLate: true, ignoreResult }, async ({ request }) => {
+        if (++runs <= 4) await new Promise(() => {})
+        return request.deliveries
+      })
+      const { id } = await task.delay()
+      for (let restarts = 1; restarts <= 4; restarts++) {
+        const here = working(w.app)
+        await until(() => runs === restarts, 'the task to run')
+        here.worker.stop({ now: true })
+        await here.ended
+      }
+      const { status, deliveries } = (await w.app.tasks.get(id)) ?? assert.fail('no row')
+      assert.deepEqual([status, deliveries, runs], ['PENDING', 4, 4])
+      const line = ['given-back', 'WorkerShutdown']
+      assert.deepEqual(await linesOf(w, id), [line, line, line, line])
+
+      await using _ = working(w.app)
+      if (ignoreResult) {
+        await until(async () => (await w.app.tasks.count()) === 0, 'the task to end, and its row with it')
+        assert.deepEqual(await w.database.all('SELECT * FROM task_attempt', []), [])
+      } else assert.equal(await w.app.result(id).get(SOON), 5)
+      assert.equal(runs, 5)
+    })
+  }
+
+  it('is counted for the workers that die with it all the same, anew after each retry', async () => {
+    await using w = await openWorld({ settings: { maxDeliveries: 2 } })
+    let started = 0
+    const task = w.app.task({ name: 'long', bind: true, acksLate: true }, ({ retry }) => {
+      if (++started === 2) retry({ countdown: 60 })
+      return new Promise(() => {})
+    })
+    const giveBack = async (runs: number) => {
+      const here = working(w.app, { sender: false })
+      await until(() => started === runs, 'the task to run')
+      here.worker.stop({ now: true })
+      await here.ended
+    }
+    const result = await task.delay()
+    await giveBack(1)
+    {
+      await using _ = working(w.app, { sender: false })
+      await until(async () => (await result.state()) === 'RETRY', 'the retry')
+    }
+    w.clock.advance(60_001)
+    await w.app.tasks.sendScheduled()
+    for (const runs of [3, 4]) {
+      await giveBack(runs)
+      const [delivery] = await w.broker.receive(['default'], 1, 1000)
+      assert.ok(delivery, 'a message to die with')
+      w.clock.advance(1001)
+    }
+    await using _ = working(w.app)
+    assert.equal(String(await result.get(UNTHROWN)), 'WorkerLostError: delivered 2 times, and no worker lived to finish it')
+  })
+
+  it('is not counted either when it came too late to be begun', async () => {
+    let stop = () => {}
+    const failpoint = async (point: string) => {
+      if (point === 'claim:received') stop()
+    }
+    await using w = await openWorld({ now: Date.now, failpoint, settings: { maxDeliveries: 1 } })
+    let runs = 0
+    const task = w.app.task('quick', () => ++runs)
+    const result = await task.delay()
+    for (let restarts = 0; restarts < 3; restarts++) {
+      const here = working(w.app)
+      stop = () => here.worker.stop()
+      await here.ended
+    }
+    stop = () => {}
+    assert.deepEqual([runs, await result.state()], [0, 'PENDING'])
+    assert.deepEqual(await heldBy(w), [])
+    await using _ = working(w.app)
+    assert.equal(await result.get(SOON), 1)
+  })
+})
+
+describe('a shutdownTimeout', () => {
+  it('beyond what a timer can wait for is refused, and up to that waits', async () => {
+    await using w = await openWorld({ now: Date.now })
+    await assert.rejects(working(w.app, { shutdownTimeout: 2_147_484 }).ended, {
+      name: 'ConfigurationError',
+      message: 'app.worker: shutdownTimeout: expected a number of seconds, 0 or more, at most 2147483, got: 2147484',
+    })
+    const door = gate()
+    const task = w.app.task('wait', () => door.passed)
+    const here = working(w.app, { shutdownTimeout: 2_147_483 })
+    const result = await task.delay()
+    await until(async () => (await result.state()) === 'STARTED', 'the task to start')
+    here.worker.stop()
+    await sleep(50) // a timer that is set for too long ends at once
+    assert.equal(await result.state(), 'STARTED')
+    door.open()
+    await here.ended
+    assert.equal(await result.state(), 'SUCCESS')
   })
 })
 

@@ -76,6 +76,13 @@ const ENDINGS: readonly Ending[] = [
     told: true,
   },
   {
+    name: 'is told to end by its soft time limit',
+    task: 'hangs',
+    options: { softTimeLimit: 0.05 },
+    error: ['FAILURE', 'SoftTimeLimitExceeded', /0.05 s$/],
+    told: true,
+  },
+  {
     name: 'is lost with its worker',
     task: 'lost',
     options: { queue: 'far' },

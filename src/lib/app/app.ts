@@ -229,9 +229,9 @@ export class App {
   private async buildWorker({ settings, database, broker, redaction, follower }: Parts, options: WorkerOptions): Promise<Worker> {
     const { lease, maxDeliveries, resultExpires } = settings
     const queues = options.queues ?? [settings.defaultQueue]
-    const concurrency = options.concurrency ?? settings.concurrency
-    const shutdownMs = (options.shutdownTimeout ?? settings.shutdownTimeout) * 1000
-    const own = { queues, concurrency, leaseMs: lease * 1000, maxDeliveries, resultExpires, shutdownMs }
+    const given = checkSettings({ concurrency: options.concurrency, shutdownTimeout: options.shutdownTimeout }, 'app.worker')
+    const { concurrency, shutdownTimeout } = { ...settings, ...given }
+    const own = { queues, concurrency, leaseMs: lease * 1000, maxDeliveries, resultExpires, shutdownMs: shutdownTimeout * 1000 }
     const definitions: KnownTasks = {
       get: (name) => this.declared.definition(name, settings) ?? undefined,
       keys: () => this.declared.names(),

@@ -3,6 +3,7 @@ import { forgetGroup, groupOf } from '../ledger/groups.js'
 import { forget } from '../ledger/purge.js'
 import type { Standing } from '../ledger/standing.js'
 import { PlainError } from '../task/errors.js'
+import type { ResultTuple } from '../task/result-tuple.js'
 import { beforeOf, type Result } from './lineage.js'
 import type { Parts } from './parts.js'
 import type { AsyncResult } from './result.js'
@@ -108,6 +109,11 @@ export class GroupResult<out Rs extends readonly unknown[] = readonly unknown[]>
   /** Its members are its children. */
   async children(): Promise<readonly AsyncResult[]> {
     return this.results
+  }
+
+  /** As `AsyncResult.asTuple`, with those of its tasks. */
+  asTuple(): ResultTuple {
+    return [[this.id, this.parent?.asTuple() ?? null], this.results.map((result) => result.asTuple())]
   }
 
   lineage(): readonly Result[] {

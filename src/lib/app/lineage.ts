@@ -1,9 +1,10 @@
+import type { ResultHandle } from '../task/result-tuple.js'
 import type { Before } from './ahead.js'
 import type { Revoked } from './revoke.js'
 import type { GetOptions } from './waiting.js'
 
 /** What the result of one task and the results of a group have in common. They ask the ledger each time; they hold no state. */
-export interface Result<out R = unknown> {
+export interface Result<out R = unknown> extends ResultHandle {
   readonly id: string
   /** What came before it in the workflow; null at its beginning, and for a handle made from an id. */
   readonly parent: Result | null

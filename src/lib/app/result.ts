@@ -3,6 +3,7 @@ import { childrenOf, findTask } from '../ledger/find.js'
 import { forget } from '../ledger/purge.js'
 import { endsOf, type Standing } from '../ledger/standing.js'
 import { PlainError } from '../task/errors.js'
+import type { ResultTuple } from '../task/result-tuple.js'
 import { beforeOf, type Result, stepsBefore } from './lineage.js'
 import type { Parts } from './parts.js'
 import { type Revoked, revoke } from './revoke.js'
@@ -112,6 +113,11 @@ export class AsyncResult<out R = unknown> implements Result<R> {
       }
       level = next
     }
+  }
+
+  /** Its id and those of its parents as data, which is also what a task that returns it has as its result. */
+  asTuple(): ResultTuple {
+    return [[this.id, this.parent?.asTuple() ?? null], null]
   }
 
   lineage(): readonly Result[] {

@@ -7,7 +7,9 @@ import { ON_WORKER_LOST, SETTABLE_DEFAULTS, type SettableOptions } from '../task
 import { nearest } from './nearest.js'
 
 const seconds = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(least))
-const timeLimit = v.pipe(seconds(0.001), v.maxValue(LONGEST_TIME_LIMIT))
+/** What a timer waits for. */
+const timer = (least: number) => v.pipe(seconds(least), v.maxValue(LONGEST_TIME_LIMIT))
+const timeLimit = timer(0.001)
 const count = v.pipe(v.number(), v.integer(), v.minValue(1))
 const name = v.pipe(v.string(), v.nonEmpty())
 
@@ -24,10 +26,10 @@ const TYPES = v.strictObject({
   allowErrorCbOnChordHeader: v.optional(v.boolean()),
   resultExpires: v.optional(v.nullable(seconds(0))),
   redact: v.optional(v.array(name)),
-  lease: v.optional(seconds(0.1)),
+  lease: v.optional(timer(0.1)),
   concurrency: v.optional(count),
   maxDeliveries: v.optional(count),
-  shutdownTimeout: v.optional(seconds(0)),
+  shutdownTimeout: v.optional(timer(0)),
   maxRetries: v.optional(v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0)))),
   defaultRetryDelay: v.optional(seconds(0)),
   retryBackoff: v.optional(v.union([v.boolean(), seconds(0)])),
@@ -64,10 +66,10 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
   allowErrorCbOnChordHeader: 'true or false',
   resultExpires: 'a number of seconds, or null for ever',
   redact: 'a list of paths such as ["kwargs.token"]',
-  lease: 'a number of seconds, at least 0.1',
+  lease: `a number of seconds, at least 0.1, at most ${LONGEST_TIME_LIMIT}`,
   concurrency: 'a whole number, at least 1',
   maxDeliveries: 'a whole number, at least 1',
-  shutdownTimeout: 'a number of seconds, 0 or more',
+  shutdownTimeout: `a number of seconds, 0 or more, at most ${LONGEST_TIME_LIMIT}`,
   maxRetries: 'a whole number, 0 or more, or null for no limit',
   defaultRetryDelay: 'a number of seconds, 0 or more',
   retryBackoff: 'true, false or a number, 0 or more',

@@ -2,8 +2,8 @@ import { instant } from '../database/columns.js'
 import type { Sql } from '../database/sql.js'
 import type { ErrorRecord } from '../task/outcome.js'
 
-/** Why a line of history was written: what became of an execution, or of a try to send. */
-export type AttemptKind = 'retry' | 'failure' | 'rejected' | 'lost' | 'late-result' | 'send-failed'
+/** Why a line of history was written: what became of an execution, or of a try to send. `given-back`: by a worker that was shut down. */
+export type AttemptKind = 'retry' | 'failure' | 'rejected' | 'lost' | 'given-back' | 'late-result' | 'send-failed'
 
 export interface Attempt {
   readonly seq: number
@@ -36,6 +36,16 @@ export async function rejectionsOf(sql: Sql, taskId: string): Promise<number> {
   const [row] = await sql.all<{ n: number }>(
     `SELECT count(*) AS n FROM task_attempt WHERE task_id = ? AND kind = 'rejected'
         AND seq > (SELECT coalesce(max(seq), 0) FROM task_attempt WHERE task_id = ? AND kind IN ('retry', 'lost'))`,
+    [taskId, taskId],
+  )
+  return row?.n ?? 0
+}
+
+/** How often workers that were shut down have given a task back since it was sent, or last retried. */
+export async function givenBackOf(sql: Sql, taskId: string): Promise<number> {
+  const [row] = await sql.all<{ n: number }>(
+    `SELECT count(*) AS n FROM task_attempt WHERE task_id = ? AND kind = 'given-back'
+        AND seq > (SELECT coalesce(max(seq), 0) FROM task_attempt WHERE task_id = ? AND kind = 'retry')`,
     [taskId, taskId],
   )
   return row?.n ?? 0

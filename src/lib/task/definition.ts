@@ -12,7 +12,7 @@ export interface TaskRequest {
   readonly kwargs: JsonObject
   /** How often this execution has been retried; 0 on the first run. */
   readonly retries: number
-  /** How often its message has been delivered; above 1 after a worker died with it. */
+  /** How often its message has been delivered; above 1 when a worker died with it, or gave it back. */
   readonly deliveries: number
   readonly queue: string
   readonly headers: JsonObject

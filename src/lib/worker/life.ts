@@ -4,6 +4,7 @@ import type { Database } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { recordAttempt, rejectionsOf } from '../ledger/attempts.js'
+import { findTask } from '../ledger/find.js'
 import {
   type End,
   extendLease,
@@ -18,7 +19,7 @@ import {
   updateOwned,
 } from '../ledger/moves.js'
 import { takeTurn } from '../ledger/rate.js'
-import { recordTaskIfNew } from '../ledger/record.js'
+import { type Beginning, recordTaskIfNew } from '../ledger/record.js'
 import { type Follower, revokedFor } from '../publish/follow.js'
 import type { TaskDefinition, TaskUpdate } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
@@ -30,6 +31,7 @@ import { rateIntervalMs } from '../task/rate-limit.js'
 import { STATUSES } from '../task/status.js'
 import { type Ending, moveToEnd } from './ending.js'
 import { following } from './following.js'
+import { shutDown } from './reasons.js'
 import { type Fate, type Stepped, Steps } from './steps.js'
 import { verdictOn } from './verdict.js'
 
@@ -137,10 +139,22 @@ export class Life {
     return this.endUnstarted(delivery, revokedFor(reason), (sql, end) => revokeUnstarted(sql, delivery.message.id, reason, end))
   }
 
-  /** Puts a late-ack message back for another worker at once. */
-  async giveBack({ delivery, owner }: Started): Promise<void> {
+  /** Puts a late-ack message back for another worker at once. Its row, written first if there is none, notes that. */
+  async giveBack(started: Started): Promise<void> {
+    const { delivery, owner, recorded } = started
     await this.steps.take('return', delivery, async (sql) => {
-      await moveToPending(sql, owner, this.now())
+      const now = this.now()
+      if (!recorded) await this.recordRun(sql, started, now)
+      if (await moveToPending(sql, owner, now)) await recordAttempt(sql, owner.taskId, 'given-back', this.workerId, shutDown, now)
+      return { value: null, fate: 'requeue' }
+    })
+  }
+
+  /** Puts back a message that came too late to be begun. */
+  async decline(delivery: Delivery): Promise<void> {
+    const { id } = delivery.message
+    await this.steps.take('return', delivery, async (sql) => {
+      if ((await findTask(sql, id))?.finishedAt === null) await recordAttempt(sql, id, 'given-back', this.workerId, shutDown, this.now())
       return { value: null, fate: 'requeue' }
     })
   }
@@ -153,9 +167,9 @@ export class Life {
     return recorded && this.database.write((sql) => extendLease(sql, owner, this.now() + this.settings.leaseMs))
   }
 
-  /** The deliveries of its message bound how often a late-ack task rejects it; those of an early-ack task are counted in its history. */
-  private async bounded(sql: Sql, { owner, late }: Started, outcome: Outcome): Promise<Outcome> {
-    if (late || outcome.kind !== 'rejected' || !outcome.requeue) return outcome
+  /** The last time that a task may reject its message, it fails by that. */
+  private async bounded(sql: Sql, { owner }: Started, outcome: Outcome): Promise<Outcome> {
+    if (outcome.kind !== 'rejected' || !outcome.requeue) return outcome
     const times = 1 + (await rejectionsOf(sql, owner.taskId))
     if (times < this.settings.maxDeliveries) return outcome
     const { error } = outcome
@@ -164,11 +178,11 @@ export class Life {
 
   /** A late-ack row goes back with its message; an early-ack one waits to be sent again. */
   private async runAgain(sql: Sql, started: Started, outcome: Outcome, error: ErrorRecord): Promise<boolean> {
-    const { owner, late, delivery, definition } = started
+    const { owner, late, delivery } = started
     const { message } = delivery
     const { queue, priority, retries } = message
     const now = this.now()
-    if (!started.recorded) await this.recordStarted(sql, { owner, definition, message, leaseUntil: now, now })
+    if (!started.recorded) await this.recordRun(sql, started, now)
     const waiting = { retries, eta: now, error, stored: this.redaction.stored(message, false), queue, priority }
     const moved = late ? await moveToPending(sql, owner, now) : await moveToRetry(sql, owner, waiting, now)
     if (moved) await recordAttempt(sql, owner.taskId, outcome.kind === 'rejected' ? 'rejected' : 'lost', this.workerId, error, now)
@@ -182,16 +196,7 @@ export class Life {
     if (turn <= now) return false
     const stored = this.redaction.stored({ ...message, options: { ...message.options, turn } }, false)
     if (await postpone(sql, message.id, message.retries, turn, stored, now)) return true
-    const beginning = {
-      status: 'PENDING',
-      publishedAt: null,
-      maxRetries: null,
-      eta: turn,
-      retries: message.retries,
-      started: null,
-      now,
-    } as const
-    return recordTaskIfNew(sql, message, stored, beginning)
+    return recordTaskIfNew(sql, message, stored, pending(message, { publishedAt: null, eta: turn, now }))
   }
 
   /** The row of this execution → STARTED, written first if there is none. */
@@ -217,6 +222,11 @@ export class Life {
     })
   }
 
+  /** Writes the row of an execution that has none, for what comes next of it. */
+  private recordRun(sql: Sql, { owner, definition, delivery: { message } }: Started, now: number): Promise<boolean> {
+    return this.recordStarted(sql, { owner, definition, message, leaseUntil: now, now })
+  }
+
   /** What this worker's task declares; the row tells by it what a lost worker means. */
   private noted({ options }: TaskDefinition): MessageOptions | null {
     const { acksLate, onWorkerLost } = options
@@ -237,13 +247,12 @@ export class Life {
 
   /** Without a row only a retry leaves something behind, and a failure whose task wants it kept. */
   private async finish(sql: Sql, started: Started, outcome: Outcome): Promise<boolean> {
-    const { definition, delivery, owner, recorded } = started
+    const { definition, recorded } = started
     if (recorded) return moveToEnd(sql, this.ending(started), outcome)
-    const { message } = delivery
     const keepsErrors = definition.options.storeErrorsEvenIfIgnored && 'error' in outcome && outcome.error !== null
     if (outcome.kind !== 'retrying' && !keepsErrors) return true
     const now = this.now()
-    await this.recordStarted(sql, { owner, definition, message, leaseUntil: now, now })
+    await this.recordRun(sql, started, now)
     return moveToEnd(sql, this.ending(started), outcome)
   }
 
@@ -260,19 +269,11 @@ export class Life {
       let moved = await move(sql, end)
       if (!moved) {
         const stored = this.redaction.stored(message, true)
-        const { submittedAt, eta, retries } = message
-        const beginning = {
-          status: 'PENDING',
-          publishedAt: submittedAt,
-          maxRetries: null,
-          eta,
-          retries,
-          started: null,
-          now: end.at,
-        } as const
+        const beginning = pending(message, { publishedAt: message.submittedAt, eta: message.eta, now: end.at })
         moved = (await recordTaskIfNew(sql, message, stored, beginning)) && (await move(sql, end))
       }
-      return { value: moved, fate: 'ack', following: moved ? await this.follower.follow(sql, message, how) : [] }
+      const fate: Fate = moved && how.status === 'FAILURE' ? 'reject' : 'ack' // a broker elsewhere may keep what failed as a dead letter
+      return { value: moved, fate, following: moved ? await this.follower.follow(sql, message, how) : [] }
     })
     return value
   }
@@ -287,3 +288,12 @@ export class Life {
     return { at, resultExpiresAt: seconds === null ? null : at + seconds * 1000 }
   }
 }
+
+/** How the row begins of a message that no worker has started and that found none. */
+const pending = ({ retries }: TaskMessage, given: Pick<Beginning, 'publishedAt' | 'eta' | 'now'>): Beginning => ({
+  status: 'PENDING',
+  maxRetries: null,
+  retries,
+  started: null,
+  ...given,
+})

@@ -4,6 +4,7 @@ import { callArguments, runningTask, type TaskContext, type TaskDefinition, type
 import { Retry, SoftTimeLimitExceeded } from '../task/ending.js'
 import { encodeJson, type Json } from '../task/json.js'
 import { errorRecord, type Outcome } from '../task/outcome.js'
+import { isResultHandle } from '../task/result-tuple.js'
 import { MaxRetriesExceededError, outcomeOfError, type RetryOptions, retryEta } from '../task/retry-policy.js'
 import type { Composed } from '../task/signature.js'
 import { type CanvasOf, Part } from './part.js'
@@ -81,8 +82,9 @@ class Execution implements TaskContext {
   }
 }
 
-/** The forced form keeps a result that is not JSON as text (django-celery-fulldbresult's FORCE_JSON). */
-function encodeResult(value: unknown, forceJson: boolean): { result: Json; text: string | null } {
+/** A handle is kept as its tuple, as in Celery; the forced form keeps a result that is not JSON as text (django-celery-fulldbresult's FORCE_JSON). */
+function encodeResult(returned: unknown, forceJson: boolean): { result: Json; text: string | null } {
+  const value = isResultHandle(returned) ? returned.asTuple() : returned
   if (value === undefined || value === null) return { result: null, text: null }
   try {
     return { result: value as Json, text: encodeJson(value, 'result') }

@@ -1,7 +1,6 @@
-import type { ErrorRecord, Outcome } from '../task/outcome.js'
+import type { Outcome } from '../task/outcome.js'
 import type { Life, Started } from './life.js'
-
-const shutDown: ErrorRecord = { type: 'WorkerShutdown', message: 'its worker was shut down before it ended', traceback: null }
+import { shutDown } from './reasons.js'
 
 /**
  * Settles an early-ack task that its worker gives up: nobody would run it again by itself. `onWorkerLost: 'retry'` has

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker, Delivery } from '../broker/broker.js'
 import type { Database } from '../database/database.js'
 import type { Redaction } from '../ledger/arguments.js'
+import { givenBackOf } from '../ledger/attempts.js'
 import { findEnded } from '../ledger/lost.js'
 import { extendLease } from '../ledger/moves.js'
 import { beat, removeSilentWorkers, removeWorker, type WorkerIdentity } from '../ledger/workers.js'
@@ -16,6 +17,7 @@ import type { ErrorRecord, Outcome } from '../task/outcome.js'
 import { eventOf, type WorkerEvent } from './events.js'
 import { Life, type Started } from './life.js'
 import type { Pool } from './pool/pool.js'
+import { poisoned, unknownTask } from './reasons.js'
 import { rescueLost } from './rescue.js'
 import { endShutDown } from './shutdown.js'
 
@@ -140,7 +142,7 @@ export class Worker {
       }
       try {
         const deliveries = await this.receive(free)
-        if (this.stopping.signal.aborted) await Promise.all(deliveries.map((delivery) => this.broker.reject(delivery, { requeue: true })))
+        if (this.stopping.signal.aborted) await Promise.all(deliveries.map((delivery) => this.life.decline(delivery)))
         else for (const delivery of deliveries) this.take(delivery)
         if (deliveries.length === 0) await this.broker.wait(queues, IDLE_WAIT_MS, this.stopping.signal)
         else if (free === deliveries.length) await new Promise((resolve) => setImmediate(resolve))
@@ -174,13 +176,20 @@ export class Worker {
 
   /** One delivery from receipt to end. */
   private async live(delivery: Delivery, stop: AbortSignal): Promise<void> {
-    const { message, deliveries } = delivery
+    const { message } = delivery
     if (message.expires !== null && message.expires <= this.now()) return this.revoke(delivery, 'expired')
     const definition = this.tasks.get(message.task)
-    if (!definition) return this.refuse(delivery, unknownTask(message.task, this.tasks))
-    if (deliveries > this.settings.maxDeliveries) return this.refuse(delivery, poisoned(deliveries))
+    if (!definition) return this.refuse(delivery, unknownTask(message.task, this.tasks.keys()))
+    const counted = await this.countedDeliveries(delivery)
+    if (counted > this.settings.maxDeliveries) return this.refuse(delivery, poisoned(counted))
     const started = await this.life.start(definition, delivery)
     if (started) await this.execute(started, stop)
+  }
+
+  /** Without the times that a worker which was shut down gave the message back: those say nothing of its task. */
+  private async countedDeliveries({ message, deliveries }: Delivery): Promise<number> {
+    if (deliveries <= this.settings.maxDeliveries) return deliveries
+    return deliveries - (await givenBackOf(this.database, message.id))
   }
 
   private async execute(started: Started, stop: AbortSignal): Promise<void> {
@@ -277,14 +286,3 @@ const aborted = (signal: AbortSignal): Promise<void> =>
   })
 
 const named = ({ message: { id, task, retries } }: Delivery) => ({ id, task, retries })
-
-const poisoned = (deliveries: number): ErrorRecord => ({
-  type: 'WorkerLostError',
-  message: `delivered ${deliveries - 1} times, and no worker lived to finish it`,
-  traceback: null,
-})
-
-function unknownTask(task: string, tasks: KnownTasks): ErrorRecord {
-  const known = [...tasks.keys()].join(', ') || 'none'
-  return { type: 'NotRegistered', message: `no task named '${task}' is registered; this worker knows ${known}`, traceback: null }
-}
