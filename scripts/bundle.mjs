@@ -4,6 +4,7 @@ import { build } from 'esbuild'
 
 /** Native code, compilers that oclif would use if it found them, and the drivers that knex asks for by name. */
 const EXTERNAL = [
+  'amqplib',
   'better-sqlite3',
   'mariadb',
   'mysql',

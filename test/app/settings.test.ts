@@ -22,7 +22,7 @@ const refused = (expected: RegExp) => (error: Error) => error instanceof Configu
 /** A value for each setting that is not its default, as code and as a variable. */
 const OTHER: { readonly [K in keyof Settings]: readonly [Settings[K], string] } = {
   database: ['sqlite:/x.db', 'sqlite:/x.db'],
-  broker: ['sql:', 'sql:'],
+  broker: ['amqps://me:secret@host:5671/vhost', 'amqps://me:secret@host:5671/vhost'],
   app: ['app.js', 'app.js'],
   defaultQueue: ['7', '7'],
   routes: [{ 'mail.*': 'mail' }, '{"mail.*":"mail"}'],
@@ -34,6 +34,8 @@ const OTHER: { readonly [K in keyof Settings]: readonly [Settings[K], string] } 
   redact: [['kwargs.token'], '["kwargs.token"]'],
   lease: [1.5, '1.5'],
   concurrency: [3, '3'],
+  prefetchMultiplier: [1, '1'],
+  queueArguments: [{ mail: { 'x-max-priority': 10 } }, '{"mail":{"x-max-priority":10}}'],
   maxDeliveries: [2, '2'],
   shutdownTimeout: [0, '0'],
   maxRetries: [null, 'null'],
@@ -132,7 +134,10 @@ describe('a setting', () => {
         '1e9',
         / softTimeLimit: expected a number of seconds above 0, at most 2147483, or null .*, got: 1000000000$/,
       ],
-      ['TASKLEDGER_BROKER', 'amqp://me:secret@x', /broker: expected sql:, got: "amqp:\/\/…@x"$/],
+      ['TASKLEDGER_BROKER', 'redis://me:secret@x', /broker: expected sql:, or a URL such as amqp:\/\/localhost, got: "redis:\/\/…@x"$/],
+      ['TASKLEDGER_BROKER', 'amqp:', /broker: expected sql:, or .*, got: "amqp:"$/],
+      ['TASKLEDGER_BROKER', 'amqp://me:secret@x:port', /broker: expected sql:, or .*, got: "amqp:\/\/…@x:port"$/],
+      ['TASKLEDGER_QUEUE_ARGUMENTS', '{"mail":3}', / queueArguments\.mail: expected queues and the arguments of each, .*, got: 3$/],
       ['TASKLEDGER_REDACT', '[1]', /redact\.0: expected a list of paths such as \["kwargs\.token"\], got: 1$/],
       ['TASKLEDGER_ROUTES', '{"a":1}', /routes\.a: expected task names or globs, and the queue of each, .*, got: 1$/],
     ]

@@ -7,6 +7,7 @@ import { brokerConformance } from './conformance.js'
 brokerConformance('SQL', async () => {
   const w = await openWorld()
   return {
+    can: { counts: true, finds: true, holds: true, prioritises: true, pulls: true },
     now: w.clock.now,
     pass: async (ms) => {
       w.clock.advance(ms)

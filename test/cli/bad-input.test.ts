@@ -233,9 +233,9 @@ describe('a database', () => {
       code: 78,
       message: `the database URL names no file: ${expected}, got: sqlite:`,
     })
-    await assertRefused(folder, ['list', '--broker', 'amqp://me:secret@host'], {
+    await assertRefused(folder, ['list', '--broker', 'redis://me:secret@host'], {
       code: 78,
-      message: 'the command line: broker: expected sql:, got: "amqp://…@host"',
+      message: 'the command line: broker: expected sql:, or a URL such as amqp://localhost, got: "redis://…@host"',
     })
   })
 
@@ -423,7 +423,7 @@ describe('a variable of the environment', () => {
       '{"mail":',
       'routes: expected task names or globs, and the queue of each, as {"mail.*": "mail"}, got: "{\\"mail\\":"',
     ],
-    ['TASKLEDGER_BROKER', 'amqp://me:secret@host', 'broker: expected sql:, got: "amqp://…@host"'],
+    ['TASKLEDGER_BROKER', 'redis://me:secret@host', 'broker: expected sql:, or a URL such as amqp://localhost, got: "redis://…@host"'],
   ] as const) {
     it(`${variable}=${text} is exit 78, and named`, async () => {
       await using folder = await openFolder()

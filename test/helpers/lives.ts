@@ -10,7 +10,7 @@ export async function start({ broker, database, clock }: World, taskId: string, 
   assert.ok(delivery, `a message of ${taskId}`)
   assert.ok(await broker.ack(delivery))
   const { retries } = delivery.message
-  const owner = { taskId, workerId: 'by-hand', deliveries: delivery.deliveries, retries }
+  const owner = { taskId, workerId: 'by-hand', deliveries: delivery.deliveries ?? 1, retries }
   const started = await database.write((sql) => moveToStarted(sql, owner, clock.now() + 30_000, 3, null, true, clock.now()))
   assert.ok(started)
   return owner

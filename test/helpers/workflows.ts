@@ -1,3 +1,5 @@
+import type { Broker } from '../../src/lib/broker/broker.js'
+import { RabbitBroker } from '../../src/lib/broker/rabbitmq/rabbitmq-broker.js'
 import { freeze, resultId, tasksOf } from '../../src/lib/canvas/freeze.js'
 import { begin, type SendContext } from '../../src/lib/canvas/launch.js'
 import { Database } from '../../src/lib/database/database.js'
@@ -11,11 +13,25 @@ import { newTaskId } from '../../src/lib/task/id.js'
 import type { Json } from '../../src/lib/task/json.js'
 import type { Canvas, SignatureOptions, TaskSignature } from '../../src/lib/task/signature.js'
 import { OutsideBroker } from './outside.js'
+import { openRabbit, RABBITMQ } from './rabbitmq.js'
+import { renamed } from './renamed.js'
+import { needs } from './services.js'
 import { until } from './until.js'
 import { openWorld, type World, type WorldOptions } from './world.js'
 
 export const BROKERS = ['embedded', 'outside'] as const
-export type BrokerName = (typeof BROKERS)[number]
+
+/** Those, and a server that has to be there. */
+export const SERVED = [...BROKERS, 'RabbitMQ'] as const
+export type BrokerName = (typeof SERVED)[number]
+
+/** For the top of a suite that is run with each of {@link SERVED}. */
+export function needsServer(broker: BrokerName): void {
+  if (broker !== 'RabbitMQ') return
+  before(function () {
+    return needs(this, broker)
+  })
+}
 
 /** A call as data. */
 export const sig = (task: string, args: readonly Json[] = [], options: SignatureOptions = {}): TaskSignature => ({
@@ -41,7 +57,7 @@ export const answerOf = (canvas: Canvas): string => resultId(canvas) ?? ''
 
 /** A world in which workflows are sent. */
 export interface Stage extends World {
-  /** Where the broker keeps its messages. */
+  /** Where a broker that is no server keeps its messages. */
   readonly messages: Database
   /** Sends a workflow as a caller outside any task does; `canvas` is returned as it was frozen. */
   send(canvas: Canvas, how?: Partial<SendContext> & { readonly terms?: PublishTerms }): Promise<Canvas>
@@ -58,9 +74,10 @@ export interface StageOptions extends WorldOptions {
 
 /** A world whose clock runs by itself unless it is given another, on a broker that is the ledger or is not. */
 export async function openStage({ broker = 'embedded', ...options }: StageOptions = {}): Promise<Stage> {
-  const world = await openWorld({ now: Date.now, ...options })
-  const far = broker === 'embedded' ? null : await farParts(world)
-  const w = { ...world, messages: world.database, ...far }
+  const world = await openWorld({ now: Date.now, ...options, settings: { ...(broker === 'RabbitMQ' ? QUICK : {}), ...options.settings } })
+  const server = broker === 'embedded' ? null : await (broker === 'outside' ? ownMessages(world) : rabbitMessages(world))
+  const far = server && (await farParts(world, server.broker))
+  const w = { ...world, messages: server?.messages ?? world.database, ...far }
   const { database, publisher, clock, settings } = w
   const row = async (taskId: string) => {
     const found = await findTask(database, taskId)
@@ -90,16 +107,39 @@ export async function openStage({ broker = 'embedded', ...options }: StageOption
     statuses: (...taskIds) => Promise.all(taskIds.map(async (id) => (await findTask(database, id))?.status ?? 'none')),
     async [Symbol.asyncDispose]() {
       await world[Symbol.asyncDispose]()
-      await far?.messages.close()
+      await server?.close()
     },
   }
 }
 
-/** Has the world's app work with a broker whose messages are in a database of their own. */
-async function farParts({ app, database, redaction, settings, folder, clock, errors, failpoint }: World) {
+/** RabbitMQ itself drops what has expired, and a sender looks for that once a lease. */
+const QUICK = { lease: 3 }
+
+/** A broker, and what is to be done once the world that uses it has gone. */
+interface Server {
+  readonly broker: Broker
+  /** Where it keeps its messages, when that is a database. */
+  readonly messages?: Database
+  close(): Promise<void>
+}
+
+async function ownMessages({ folder, clock }: World): Promise<Server> {
   const messages = await Database.open(`sqlite:${folder}/messages.db`, 'create')
   await migrateTo(messages)
-  const broker = new OutsideBroker(messages, clock.now)
+  return { broker: new OutsideBroker(messages, clock.now), messages, close: () => messages.close() }
+}
+
+async function rabbitMessages({ settings, clock, errors }: World): Promise<Server> {
+  const rabbit = await openRabbit()
+  const report = (error: unknown) => {
+    errors.push(error)
+  }
+  const broker = new RabbitBroker({ ...settings, url: RABBITMQ }, report, clock.now)
+  return { broker: renamed(broker, rabbit.queue), close: async () => rabbit[Symbol.asyncDispose]() }
+}
+
+/** Has the world's app work with a broker elsewhere. */
+async function farParts({ app, database, redaction, settings, clock, errors, failpoint }: World, broker: Broker) {
   const report = (error: unknown) => {
     errors.push(error)
   }
@@ -110,5 +150,5 @@ async function farParts({ app, database, redaction, settings, folder, clock, err
   const sender = new Sender(database, publisher, follower, redaction, own, report, clock.now, failpoint)
   const parts = { broker, publisher, follower, sender }
   app['opened'] = Promise.resolve({ ...(await app['parts']()), ...parts })
-  return { ...parts, messages }
+  return parts
 }

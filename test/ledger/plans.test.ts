@@ -236,6 +236,10 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   revokeScheduled: (sql) => moves.revokeScheduled(sql, 'id-0001900', 'expired', END),
   moveToScheduledSent: (sql) => moves.moveToScheduledSent(sql, 'id-0002200', 'sent-2200', STORED, END),
   extendLease: (sql) => moves.extendLease(sql, OWNER, DAWN + 1),
+  countDelivery: [
+    (sql) => moves.countDelivery(sql, 'id-0000700', 0, true, DAWN),
+    (sql) => moves.countDelivery(sql, 'id-0000700', 0, false, DAWN),
+  ],
   isRunning: (sql) => moves.isRunning(sql, 'id-0000700', 0, DAWN),
   removeOwned: (sql) => moves.removeOwned(sql, OWNER),
 
@@ -255,7 +259,11 @@ const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   recordTask: (sql) => record.recordTask(sql, aMessage({ id: 'new' }), STORED, aBeginning()),
   recordTaskIfNew: (sql) => record.recordTaskIfNew(sql, aMessage({ id: 'id-0004999' }), STORED, aBeginning()),
-  markPublished: (sql) => record.markPublished(sql, aMessage({ id: 'id-0000400' }), STORED, DAWN),
+  unpublished: (sql) => record.unpublished(sql, ['id-0000400', 'id-0000401']),
+  markPublished: [
+    (sql) => record.markPublished(sql, aMessage({ id: 'id-0000400' }), STORED, DAWN),
+    (sql) => record.markPublished(sql, aMessage({ id: 'id-0000400' }), STORED, DAWN, DAWN),
+  ],
 
   findStale: [
     (sql) => stale.findStale(sql, STALE),

@@ -5,6 +5,7 @@ import { SqlBroker } from '../../src/lib/broker/sql/sql-broker.js'
 import type { Sql } from '../../src/lib/database/sql.js'
 import { Redaction } from '../../src/lib/ledger/arguments.js'
 import { findTask } from '../../src/lib/ledger/find.js'
+import { postpone } from '../../src/lib/ledger/moves.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
 import { Follower } from '../../src/lib/publish/follow.js'
 import { Publisher, TaskIdTakenError } from '../../src/lib/publish/publisher.js'
@@ -290,10 +291,13 @@ describe('a hook', () => {
 class OutsideBroker extends SqlBroker {
   override readonly within: ((sql: Sql) => Postings) | null = null
   away = false
+  /** What workers do before the publisher has heard that its messages are stored. */
+  meanwhile = async (): Promise<void> => {}
 
   override async publish(messages: readonly TaskMessage[]): Promise<void> {
     if (this.away) throw new Error('connect ECONNREFUSED')
     await super.publish(messages)
+    await this.meanwhile()
   }
 }
 
@@ -327,6 +331,25 @@ describe('a publish to a broker outside the ledger', () => {
     const { status, published_at } = await storedRow(w.database, 'task-1')
     assert.deepEqual([status, published_at], ['PENDING', DAWN + 5])
     assert.equal(await w.broker.has('task-1'), true)
+  })
+
+  it('is not marked when a worker has had it by then, and has it wait for another message', async () => {
+    await using w = await apart()
+    w.broker.meanwhile = async () => {
+      w.clock.advance(1)
+      const stored = { args: '[]', kwargs: '{}', options: '{}' }
+      await w.database.write((sql) => postpone(sql, 'task-1', 0, DAWN + 60_000, stored, w.clock.now()))
+    }
+    await w.publisher.publish(aMessage())
+    const { eta, published_at } = await storedRow(w.database, 'task-1')
+    assert.deepEqual([eta, published_at], [DAWN + 60_000, null])
+    w.broker.meanwhile = async () => {}
+    w.clock.advance(60_000)
+    assert.deepEqual(
+      (await w.sender.sendDue()).map(({ taskId, outcome }) => [taskId, outcome]),
+      [['task-1', 'sent']],
+    )
+    assert.ok((await storedRow(w.database, 'task-1')).published_at)
   })
 
   it('that is away is accepted: the row says that nobody confirmed it, and a sender sends it later under the same id', async () => {

@@ -7,7 +7,7 @@ import { Ignore, Reject } from '../../src/lib/task/ending.js'
 import type { Canvas, SignatureOptions } from '../../src/lib/task/signature.js'
 import { rescueLost } from '../../src/lib/worker/rescue.js'
 import { until } from '../helpers/until.js'
-import { BROKERS, idsOf, openStage, type Stage, sig } from '../helpers/workflows.js'
+import { BROKERS, idsOf, needsServer, openStage, SERVED, type Stage, sig } from '../helpers/workflows.js'
 import { gate, working } from '../helpers/working.js'
 
 /** A way in which the second of several steps ends, so that the others never begin. */
@@ -117,7 +117,7 @@ const ENDINGS: readonly Ending[] = [
   },
 ]
 
-async function openHall(broker: (typeof BROKERS)[number]) {
+async function openHall(broker: (typeof SERVED)[number]) {
   const w = await openStage({ broker, settings: { lease: 0.6 } })
   const errbacks: string[] = []
   const door = gate()
@@ -172,8 +172,10 @@ async function assertEnded(w: Stage, whole: Canvas, [status, type, message]: End
   }
 }
 
-for (const broker of BROKERS) {
+for (const broker of SERVED) {
   describe(`what follows a step, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     for (const { name, task, options = {}, act, error, told: heard } of ENDINGS) {
       it(`ends with it when it ${name}`, async () => {
         await using w = await openHall(broker)

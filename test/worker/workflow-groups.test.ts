@@ -7,7 +7,7 @@ import type { TaskRow } from '../../src/lib/ledger/row.js'
 import type { Json } from '../../src/lib/task/json.js'
 import type { Canvas } from '../../src/lib/task/signature.js'
 import { until } from '../helpers/until.js'
-import { answerOf, BROKERS, idsOf, openStage, type Stage, type StageOptions, sig } from '../helpers/workflows.js'
+import { answerOf, idsOf, needsServer, openStage, SERVED, type Stage, type StageOptions, sig } from '../helpers/workflows.js'
 import { gate, pooled, working } from '../helpers/working.js'
 
 const groupIdOf = (canvas: Canvas): string => ('groupId' in canvas ? (canvas.groupId ?? '') : '')
@@ -48,8 +48,10 @@ async function retry(w: Stage, taskId: string): Promise<string> {
 const drained = (w: Stage) =>
   until(async () => (await w.database.all('SELECT 1 FROM task_result WHERE finished_at IS NULL', [])).length === 0, 'everything to end')
 
-for (const broker of BROKERS) {
+for (const broker of SERVED) {
   describe(`a copy of a task of a workflow, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('takes the place of its failed original, and the body runs as a copy once no place is bad', async () => {
       await using w = await openAcademy({ broker })
       await using _ = working(w.app)

@@ -6,7 +6,7 @@ import { TaskIdTakenError } from '../../src/lib/publish/publisher.js'
 import { Ignore } from '../../src/lib/task/ending.js'
 import type { Json } from '../../src/lib/task/json.js'
 import { until } from '../helpers/until.js'
-import { answerOf, BROKERS, idsOf, openStage, type Stage, type StageOptions, si, sig } from '../helpers/workflows.js'
+import { answerOf, idsOf, needsServer, openStage, SERVED, type Stage, type StageOptions, si, sig } from '../helpers/workflows.js'
 import { gate, working } from '../helpers/working.js'
 
 /** What an errback was told, each as `task error message`. */
@@ -65,8 +65,10 @@ async function assertQuiet(w: Stage): Promise<void> {
   assert.deepEqual(w.errors, [])
 }
 
-for (const broker of BROKERS) {
+for (const broker of SERVED) {
   describe(`a workflow, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('that is a chain hands each value on, to the last', async () => {
       await using w = await openAcademy({ broker })
       await using _ = working(w.app)

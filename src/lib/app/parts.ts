@@ -22,6 +22,14 @@ export interface Parts {
   readonly failpoint: Failpoint
 }
 
+/** A broker elsewhere is connected to when it is first used. */
+async function openBroker(settings: Settings, database: Database, report: (error: unknown) => void, now: () => number): Promise<Broker> {
+  const { broker: url, prefetchMultiplier, queueArguments } = settings
+  if (url === 'sql:') return new SqlBroker(database, now)
+  const { RabbitBroker } = await import('../broker/rabbitmq/rabbitmq-broker.js')
+  return new RabbitBroker({ url, prefetchMultiplier, queueArguments }, report, now)
+}
+
 /** Rows a sender claims in one commit. */
 const SEND_BATCH = 100
 
@@ -45,7 +53,7 @@ export async function openParts(
     await database.close()
     throw error
   }
-  const broker = new SqlBroker(database, now)
+  const broker = await openBroker(settings, database, report, now)
   const publisher = new Publisher(database, broker, redaction, hooks, settings, now, report, failpoint)
   const follower = new Follower(publisher, redaction, settings, now)
   const senderSettings = { batch: SEND_BATCH, leaseMs: settings.lease * 1000, resultExpires: settings.resultExpires }

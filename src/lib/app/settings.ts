@@ -12,11 +12,12 @@ const timer = (least: number) => v.pipe(seconds(least), v.maxValue(LONGEST_TIME_
 const timeLimit = timer(0.001)
 const count = v.pipe(v.number(), v.integer(), v.minValue(1))
 const name = v.pipe(v.string(), v.nonEmpty())
+const isServer = (text: string): boolean => /^amqps?:\/\/[^/]/.test(text) && URL.canParse(text)
 
 /** Every setting: its type here, in words in EXPECTED, its default in DEFAULTS. A duration is in seconds. */
 const TYPES = v.strictObject({
   database: v.optional(name),
-  broker: v.optional(v.literal('sql:')),
+  broker: v.optional(v.union([v.literal('sql:'), v.pipe(v.string(), v.check(isServer))])),
   app: v.optional(name),
   defaultQueue: v.optional(name),
   routes: v.optional(v.record(v.string(), name)),
@@ -28,6 +29,8 @@ const TYPES = v.strictObject({
   redact: v.optional(v.array(name)),
   lease: v.optional(timer(0.1)),
   concurrency: v.optional(count),
+  prefetchMultiplier: v.optional(count),
+  queueArguments: v.optional(v.record(v.string(), v.record(v.string(), v.union([v.string(), v.number(), v.boolean()])))),
   maxDeliveries: v.optional(count),
   shutdownTimeout: v.optional(timer(0)),
   maxRetries: v.optional(v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0)))),
@@ -56,7 +59,7 @@ const SCHEMA = v.pipe(
 /** What a setting takes, for the person who gave it something else. */
 const EXPECTED: Readonly<Record<keyof Settings, string>> = {
   database: 'a URL such as sqlite:taskledger.db',
-  broker: 'sql:',
+  broker: 'sql:, or a URL such as amqp://localhost',
   app: 'a module such as ./tasks.mjs',
   defaultQueue: 'the name of a queue',
   routes: 'task names or globs, and the queue of each, as {"mail.*": "mail"}',
@@ -68,6 +71,8 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
   redact: 'a list of paths such as ["kwargs.token"]',
   lease: `a number of seconds, at least 0.1, at most ${LONGEST_TIME_LIMIT}`,
   concurrency: 'a whole number, at least 1',
+  prefetchMultiplier: 'a whole number, at least 1',
+  queueArguments: 'queues and the arguments of each, as {"mail": {"x-max-priority": 10}}',
   maxDeliveries: 'a whole number, at least 1',
   shutdownTimeout: `a number of seconds, 0 or more, at most ${LONGEST_TIME_LIMIT}`,
   maxRetries: 'a whole number, 0 or more, or null for no limit',
@@ -91,8 +96,8 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
 export interface Settings extends SettableOptions {
   /** Default: `sqlite:taskledger.db`, relative to the working directory. */
   readonly database: string
-  /** `sql:` (default): messages live in the ledger's own database. */
-  readonly broker: 'sql:'
+  /** `sql:` (default): messages live in the ledger's own database. Or RabbitMQ, as `amqp://user:password@host/vhost`. */
+  readonly broker: string
   /** The module that exports `app`, for commands that run tasks. */
   readonly app: string | null
   /** Default: `default`. */
@@ -115,6 +120,10 @@ export interface Settings extends SettableOptions {
   readonly lease: number
   /** How many tasks a worker runs at one time. Default: 10. */
   readonly concurrency: number
+  /** How many messages of a queue are fetched ahead from RabbitMQ for each task that may run. Default: 4. */
+  readonly prefetchMultiplier: number
+  /** Arguments of queues in RabbitMQ that are not declared as Celery declares its own. Default: none. */
+  readonly queueArguments: Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>>
   /** How often a message is delivered before its task fails as one that kills its workers. Default: 5. */
   readonly maxDeliveries: number
   /** Seconds that running tasks may take to end once a worker is told to stop. Default: 30. */
@@ -135,6 +144,8 @@ export const DEFAULTS: Settings = {
   redact: [],
   lease: 30,
   concurrency: 10,
+  prefetchMultiplier: 4,
+  queueArguments: {},
   maxDeliveries: 5,
   shutdownTimeout: 30,
   ...SETTABLE_DEFAULTS,

@@ -28,6 +28,22 @@ export function toCelery(canvas: Canvas): JsonObject {
   }
 }
 
+/** Whether Celery's form holds all of a workflow: it has no place for the errbacks of a chord as a whole. */
+export function celeryHolds(canvas: Canvas): boolean {
+  switch (canvas.kind) {
+    case 'task': {
+      const { link = [], linkError = [] } = canvas.options
+      return [...link, ...linkError].every(celeryHolds)
+    }
+    case 'chain':
+      return canvas.steps.every(celeryHolds)
+    case 'group':
+      return canvas.members.every(celeryHolds)
+    case 'chord':
+      return canvas.linkError === undefined && [...canvas.header, canvas.body].every(celeryHolds)
+  }
+}
+
 function composite(kind: keyof typeof COMPOSITES, kwargs: JsonObject, taskId?: string): JsonObject {
   const options = taskId === undefined ? {} : { task_id: taskId }
   return { task: COMPOSITES[kind], args: [], kwargs, options, subtask_type: kind, immutable: false }

@@ -1,6 +1,7 @@
 import { UsageError } from '../task/errors.js'
 import { isJsonObject, type Json, type JsonObject } from '../task/json.js'
 import type { Canvas, SignatureOptions } from '../task/signature.js'
+import { celeryTime, readCeleryTime } from './celery-time.js'
 
 type Known = keyof SignatureOptions
 
@@ -25,13 +26,10 @@ const PLAIN: readonly (readonly [Known, string, (value: Json) => boolean, string
   ['groupIndex', 'group_index', isNumber, 'a number'],
 ]
 
-/** Celery reads three digits after the second as microseconds, so it gets six. */
-const isoTime = (instant: number): string => new Date(instant).toISOString().replace('Z', '000+00:00')
-
-/** A time without a zone is UTC, as it is to Celery. */
-function instantOf(value: Json, path: string): number {
-  const instant = typeof value === 'string' ? Date.parse(/(Z|[+-]\d\d:?\d\d)$/.test(value) ? value : `${value}Z`) : Number.NaN
-  if (Number.isNaN(instant)) throw unexpected(path, 'a time in ISO 8601', value)
+/** @throws {UsageError} for what is no time; it names the path */
+export function instantOf(value: Json, path: string): number {
+  const instant = typeof value === 'string' ? readCeleryTime(value) : null
+  if (instant === null) throw unexpected(path, 'a time in ISO 8601', value)
   return instant
 }
 
@@ -39,7 +37,7 @@ function instantOf(value: Json, path: string): number {
 export function celeryOptions(options: SignatureOptions, toCelery: (canvas: Canvas) => JsonObject): JsonObject {
   const named = Object.entries(options).map(([name, value]): readonly [string, Json] => {
     if (name === 'link' || name === 'linkError') return [name === 'link' ? name : 'link_error', value.map(toCelery)]
-    if (name === 'expiresAt' || name === 'eta') return [name === 'eta' ? name : 'expires', isoTime(value)]
+    if (name === 'expiresAt' || name === 'eta') return [name === 'eta' ? name : 'expires', celeryTime(value)]
     return [PLAIN.find(([known]) => known === name)?.[1] ?? name, value]
   })
   return Object.fromEntries(named)

@@ -64,6 +64,20 @@ export async function moveToStarted(
   return changed === 1
 }
 
+/**
+ * Counts one more delivery on a row that a worker is about to start, for a broker that does not count.
+ *
+ * @param again whether a row that was started and whose lease has run out may be started again
+ * @returns the count with which the row can then be started; null when it cannot be, or there is none
+ */
+export async function countDelivery(sql: Sql, taskId: string, retries: number, again: boolean, now: number): Promise<number | null> {
+  const [row] = await sql.all<{ deliveries: number }>(
+    `UPDATE task_result SET deliveries = deliveries + 1 WHERE ${FREE} AND retries = ?${again ? '' : ' AND lease_until IS NULL'} RETURNING deliveries`,
+    [taskId, now, retries],
+  )
+  return row?.deliveries ?? null
+}
+
 /** Whether this very execution is running under a live lease. */
 export async function isRunning(sql: Sql, taskId: string, retries: number, now: number): Promise<boolean> {
   const found = await sql.all('SELECT 1 FROM task_result WHERE task_id = ? AND finished_at IS NULL AND lease_until > ? AND retries = ?', [

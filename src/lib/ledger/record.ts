@@ -45,6 +45,15 @@ export interface Beginning {
   readonly now: number
 }
 
+/** How the row begins of a message that no worker has started and that found none. */
+export const pending = ({ retries }: TaskMessage, given: Pick<Beginning, 'publishedAt' | 'eta' | 'now'>): Beginning => ({
+  status: 'PENDING',
+  maxRetries: null,
+  retries,
+  started: null,
+  ...given,
+})
+
 function bindings(message: TaskMessage, stored: StoredArguments, beginning: Beginning) {
   const { started } = beginning
   return [
@@ -88,11 +97,33 @@ export async function recordTaskIfNew(sql: Sql, message: TaskMessage, stored: St
   return (await sql.run(`${INSERT} ON CONFLICT (task_id) DO NOTHING`, bindings(message, stored, beginning))) === 1
 }
 
-/** Notes that the broker confirmed the message of a row that waited for it. False: somebody noted it before. */
-export async function markPublished(sql: Sql, message: TaskMessage, stored: StoredArguments, now: number): Promise<boolean> {
+/** When each row that waits for a broker was last changed, by task id. Others are not among them. */
+export async function unpublished(sql: Sql, taskIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const rows = await sql.all<{ task_id: string; updated_at: number }>(
+    'SELECT task_id, updated_at FROM task_result WHERE published_at IS NULL AND finished_at IS NULL AND task_id IN (SELECT value FROM json_each(?))',
+    [JSON.stringify(taskIds)],
+  )
+  return new Map(rows.map((row) => [row.task_id, row.updated_at]))
+}
+
+/**
+ * Notes that the broker confirmed the message of a row that waited for it. False: somebody noted it before.
+ *
+ * @param unchangedSince the row's last change before the message was sent: one that a worker has made wait again meanwhile waits
+ * for another message. Default: whatever it is
+ */
+export async function markPublished(
+  sql: Sql,
+  message: TaskMessage,
+  stored: StoredArguments,
+  now: number,
+  unchangedSince?: number,
+): Promise<boolean> {
+  const unchanged = unchangedSince === undefined ? '' : ' AND updated_at = ?'
   const changed = await sql.run(
-    'UPDATE task_result SET published_at = ?, args = ?, kwargs = ?, options = ?, updated_at = ? WHERE task_id = ? AND published_at IS NULL AND finished_at IS NULL',
-    [now, stored.args, stored.kwargs, stored.options, now, message.id],
+    `UPDATE task_result SET published_at = ?, args = ?, kwargs = ?, options = ?, updated_at = ?
+      WHERE task_id = ? AND published_at IS NULL AND finished_at IS NULL${unchanged}`,
+    [now, stored.args, stored.kwargs, stored.options, now, message.id, ...(unchangedSince === undefined ? [] : [unchangedSince])],
   )
   return changed === 1
 }

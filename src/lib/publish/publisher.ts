@@ -7,7 +7,7 @@ import { type Sql, sqlOfTransaction } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { findTaken } from '../ledger/find.js'
 import { recordGroup } from '../ledger/groups.js'
-import { markPublished, recordTask, recordTaskIfNew } from '../ledger/record.js'
+import { markPublished, recordTask, recordTaskIfNew, unpublished } from '../ledger/record.js'
 import { PlainError, UsageError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { isPart, leavesNoRow, type TaskMessage } from '../task/message.js'
@@ -130,10 +130,17 @@ export class Publisher {
   }
 
   private async hand(messages: readonly TaskMessage[]): Promise<void> {
+    const waiting = await unpublished(
+      this.database,
+      messages.map(({ id }) => id),
+    )
     await this.broker.publish(messages)
     await this.failpoint('send:handed')
     await this.database.write(async (sql) => {
-      for (const message of messages) await markPublished(sql, message, this.redaction.stored(message, true), this.now())
+      for (const message of messages) {
+        const since = waiting.get(message.id)
+        if (since !== undefined) await markPublished(sql, message, this.redaction.stored(message, true), this.now(), since)
+      }
     })
   }
 

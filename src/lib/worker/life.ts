@@ -6,6 +6,7 @@ import type { Redaction } from '../ledger/arguments.js'
 import { recordAttempt, rejectionsOf } from '../ledger/attempts.js'
 import { findTask } from '../ledger/find.js'
 import {
+  countDelivery,
   type End,
   extendLease,
   failUnstarted,
@@ -14,12 +15,10 @@ import {
   moveToRetry,
   moveToStarted,
   type Owner,
-  postpone,
   revokeUnstarted,
   updateOwned,
 } from '../ledger/moves.js'
-import { takeTurn } from '../ledger/rate.js'
-import { type Beginning, recordTaskIfNew } from '../ledger/record.js'
+import { pending, recordTaskIfNew } from '../ledger/record.js'
 import { type Follower, revokedFor } from '../publish/follow.js'
 import type { TaskDefinition, TaskUpdate } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
@@ -27,13 +26,13 @@ import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { encodeJson } from '../task/json.js'
 import { leavesNoRow, type MessageOptions, type TaskMessage } from '../task/message.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'
-import { rateIntervalMs } from '../task/rate-limit.js'
 import { STATUSES } from '../task/status.js'
 import { type Ending, moveToEnd } from './ending.js'
 import { following } from './following.js'
 import { shutDown } from './reasons.js'
 import { type Fate, type Stepped, Steps } from './steps.js'
 import { verdictOn } from './verdict.js'
+import { waits } from './waiting.js'
 
 export interface LifeSettings {
   readonly leaseMs: number
@@ -42,10 +41,13 @@ export interface LifeSettings {
   readonly resultExpires: number | null
 }
 
+/** A delivery, and how often its message has been handed out, by the broker's count or by its row's. */
+type Counted = Delivery & { readonly deliveries: number }
+
 /** An execution that has begun: what is needed to end it. */
 export interface Started {
   readonly definition: TaskDefinition
-  readonly delivery: Delivery
+  readonly delivery: Counted
   readonly owner: Owner
   readonly late: boolean
   /** False for a task whose result is ignored: it has no row to move. */
@@ -54,7 +56,8 @@ export interface Started {
 
 /** What begins an execution. */
 interface Start {
-  readonly owner: Owner
+  /** Its deliveries are null where the broker does not count. */
+  readonly delivery: Delivery
   readonly definition: TaskDefinition
   readonly message: TaskMessage
   readonly leaseUntil: number
@@ -80,23 +83,18 @@ export class Life {
 
   /**
    * PENDING → STARTED, and the early ack. Null when the task is not to be run: it has ended, a live worker has it, or it
-   * is not its turn. Its message is then acked, unless it is a redelivered one that the live worker may still need.
+   * is not its time or turn. Its message is then acked, unless it is a redelivered one that the live worker may still need.
    */
   async start(definition: TaskDefinition, delivery: Delivery): Promise<Started | null> {
     const { message } = delivery
-    const owner: Owner = { taskId: message.id, workerId: this.workerId, deliveries: delivery.deliveries, retries: message.retries }
-    const late = definition.options.acksLate
-    const rowless = leavesNoRow(message)
     const step: Stepped<Started | null> = await this.steps.take('start', delivery, async (sql) => {
       const now = this.now()
-      if (await this.waitsForTurn(sql, definition, message, now)) return { value: null, fate: 'ack' }
-      // a late-ack row is never held longer than its message, or the redelivery would find it still held
-      const leaseUntil = late ? delivery.leaseUntil : now + this.settings.leaseMs
-      const recorded = await this.take(sql, { owner, definition, message, leaseUntil, now })
-      if (recorded || rowless) return { value: { definition, delivery, owner, late, recorded }, fate: late ? 'keep' : 'ack' }
+      if (await waits(sql, definition, message, this.redaction, now)) return { value: null, fate: 'ack' }
+      const started = await this.begin(sql, definition, delivery, now)
+      if (started) return { value: started, fate: started.late ? 'keep' : 'ack' }
       // a late-ack message taken from a live worker is all that is left of the task if that worker dies
-      const needed = late && delivery.deliveries > 1 && (await isRunning(sql, owner.taskId, message.retries, now))
-      return { value: null, fate: needed ? 'keep' : 'ack' }
+      const again = definition.options.acksLate && delivery.deliveries !== 1
+      return { value: null, fate: again && (await isRunning(sql, message.id, message.retries, now)) ? 'keep' : 'ack' }
     })
     return step.held || (step.value && (await this.stillOwns(step.value))) ? step.value : null
   }
@@ -154,7 +152,8 @@ export class Life {
   async decline(delivery: Delivery): Promise<void> {
     const { id } = delivery.message
     await this.steps.take('return', delivery, async (sql) => {
-      if ((await findTask(sql, id))?.finishedAt === null) await recordAttempt(sql, id, 'given-back', this.workerId, shutDown, this.now())
+      const counts = delivery.deliveries !== null && (await findTask(sql, id))?.finishedAt === null // else the row counts, once it starts
+      if (counts) await recordAttempt(sql, id, 'given-back', this.workerId, shutDown, this.now())
       return { value: null, fate: 'requeue' }
     })
   }
@@ -189,27 +188,36 @@ export class Life {
     return moved
   }
 
-  /** A rate-limited task takes the next free turn; one that is not now waits for it as a row, not in a worker. */
-  private async waitsForTurn(sql: Sql, { options, name }: TaskDefinition, message: TaskMessage, now: number): Promise<boolean> {
-    if (options.rateLimit === null || message.options.turn !== undefined) return false
-    const turn = await takeTurn(sql, name, rateIntervalMs(options.rateLimit), now)
-    if (turn <= now) return false
-    const stored = this.redaction.stored({ ...message, options: { ...message.options, turn } }, false)
-    if (await postpone(sql, message.id, message.retries, turn, stored, now)) return true
-    return recordTaskIfNew(sql, message, stored, pending(message, { publishedAt: null, eta: turn, now }))
+  private async begin(sql: Sql, definition: TaskDefinition, delivery: Delivery, now: number): Promise<Started | null> {
+    const { message } = delivery
+    const late = definition.options.acksLate
+    // a late-ack row is never held longer than its message, or the redelivery would find it still held
+    const leaseUntil = late ? delivery.leaseUntil : now + this.settings.leaseMs
+    const rowless = leavesNoRow(message) && !(late && delivery.deliveries === null) // only a row would count the deliveries
+    const owner = await this.take(sql, { delivery, definition, message, leaseUntil, now }, rowless)
+    if (!owner && !rowless) return null
+    const counted = { ...delivery, deliveries: owner?.deliveries ?? delivery.deliveries ?? 1 }
+    return { definition, delivery: counted, owner: owner ?? this.ownerOf(counted), late, recorded: owner !== null }
   }
 
-  /** The row of this execution → STARTED, written first if there is none. */
-  private async take(sql: Sql, start: Start): Promise<boolean> {
-    const { owner, definition, message, leaseUntil, now } = start
+  /** The row of this execution → STARTED, written first if there is none and it is to have one. Null: it is not to start. */
+  private async take(sql: Sql, start: Start, rowless: boolean): Promise<Owner | null> {
+    const { delivery, definition, message, leaseUntil, now } = start
     const noted = this.noted(definition)
     const options = noted && JSON.stringify(noted)
-    const { maxRetries, trackStarted } = definition.options
-    if (await moveToStarted(sql, owner, leaseUntil, maxRetries, options, trackStarted, now)) return true
-    return !leavesNoRow(message) && (await this.recordStarted(sql, start))
+    const { maxRetries, trackStarted, acksLate } = definition.options
+    // an early-ack message that comes again may be one whose ack the broker has not heard: its task may have run
+    const deliveries = delivery.deliveries ?? (await countDelivery(sql, message.id, message.retries, acksLate, now))
+    const owner = this.ownerOf({ ...delivery, deliveries: deliveries ?? 1 })
+    if (deliveries !== null && (await moveToStarted(sql, owner, leaseUntil, maxRetries, options, trackStarted, now))) return owner
+    return !rowless && (await this.recordStarted(sql, { ...start, owner })) ? owner : null
   }
 
-  private recordStarted(sql: Sql, { owner, definition, message, leaseUntil, now }: Start): Promise<boolean> {
+  private ownerOf({ message, deliveries }: Counted): Owner {
+    return { taskId: message.id, workerId: this.workerId, deliveries, retries: message.retries }
+  }
+
+  private recordStarted(sql: Sql, { owner, definition, message, leaseUntil, now }: Omit<Start, 'delivery'> & { readonly owner: Owner }) {
     const noted = { ...message, options: { ...message.options, ...this.noted(definition) } }
     return recordTaskIfNew(sql, message, this.redaction.stored(noted, true), {
       status: definition.options.trackStarted ? 'STARTED' : 'PENDING',
@@ -272,7 +280,8 @@ export class Life {
         const beginning = pending(message, { publishedAt: message.submittedAt, eta: message.eta, now: end.at })
         moved = (await recordTaskIfNew(sql, message, stored, beginning)) && (await move(sql, end))
       }
-      const fate: Fate = moved && how.status === 'FAILURE' ? 'reject' : 'ack' // a broker elsewhere may keep what failed as a dead letter
+      // a broker elsewhere may keep what failed as a dead letter
+      const fate: Fate = delivery.fault !== undefined || (moved && how.status === 'FAILURE') ? 'reject' : 'ack'
       return { value: moved, fate, following: moved ? await this.follower.follow(sql, message, how) : [] }
     })
     return value
@@ -288,12 +297,3 @@ export class Life {
     return { at, resultExpiresAt: seconds === null ? null : at + seconds * 1000 }
   }
 }
-
-/** How the row begins of a message that no worker has started and that found none. */
-const pending = ({ retries }: TaskMessage, given: Pick<Beginning, 'publishedAt' | 'eta' | 'now'>): Beginning => ({
-  status: 'PENDING',
-  maxRetries: null,
-  retries,
-  started: null,
-  ...given,
-})

@@ -29,7 +29,7 @@ function requestOf({ message, deliveries }: Delivery): TaskRequest {
     args: message.args,
     kwargs: message.kwargs,
     retries: message.retries,
-    deliveries,
+    deliveries: deliveries ?? 1,
     queue: message.queue,
     headers: message.options.headers ?? {},
     eta: message.eta === null ? null : new Date(message.eta),

@@ -107,6 +107,7 @@ export class Worker {
     ]
     try {
       await this.takeDeliveries()
+      await this.broker.leave(this.settings.queues).catch(this.report)
       const finished = Promise.all([...this.running.values()].map(({ done }) => done))
       await Promise.race([finished, aborted(this.cold.signal), sleep(this.settings.shutdownMs, undefined, { ref: false })])
     } finally {
@@ -176,26 +177,32 @@ export class Worker {
 
   /** One delivery from receipt to end. */
   private async live(delivery: Delivery, stop: AbortSignal): Promise<void> {
-    const { message } = delivery
+    const { message, deliveries, fault } = delivery
+    if (fault !== undefined) return this.refuse(delivery, { type: 'InvalidTaskError', message: fault, traceback: null })
     if (message.expires !== null && message.expires <= this.now()) return this.revoke(delivery, 'expired')
     const definition = this.tasks.get(message.task)
     if (!definition) return this.refuse(delivery, unknownTask(message.task, this.tasks.keys()))
-    const counted = await this.countedDeliveries(delivery)
-    if (counted > this.settings.maxDeliveries) return this.refuse(delivery, poisoned(counted))
+    const poison = deliveries === null ? null : await this.poisonOf(message.id, deliveries)
+    if (poison) return this.refuse(delivery, poison)
     const started = await this.life.start(definition, delivery)
-    if (started) await this.execute(started, stop)
+    if (!started) return
+    const counted = deliveries === null ? await this.poisonOf(message.id, started.owner.deliveries) : null // the row has counted
+    if (counted) return this.fail(started, counted)
+    const entry = this.running.get(delivery)
+    if (entry) entry.started = started
+    await this.execute(started, stop, entry)
   }
 
   /** Without the times that a worker which was shut down gave the message back: those say nothing of its task. */
-  private async countedDeliveries({ message, deliveries }: Delivery): Promise<number> {
-    if (deliveries <= this.settings.maxDeliveries) return deliveries
-    return deliveries - (await givenBackOf(this.database, message.id))
+  private async poisonOf(taskId: string, deliveries: number): Promise<ErrorRecord | null> {
+    const { maxDeliveries } = this.settings
+    if (deliveries <= maxDeliveries) return null
+    const counted = deliveries - (await givenBackOf(this.database, taskId))
+    return counted > maxDeliveries ? poisoned(counted) : null
   }
 
-  private async execute(started: Started, stop: AbortSignal): Promise<void> {
+  private async execute(started: Started, stop: AbortSignal, entry: Running | undefined): Promise<void> {
     const { definition, delivery } = started
-    const entry = this.running.get(delivery)
-    if (entry) entry.started = started
     if (this.cold.signal.aborted) return this.giveUp(started)
     this.emit({ ...named(delivery), kind: 'started' })
     await this.failpoint('body:before')
@@ -214,6 +221,12 @@ export class Worker {
 
   private async refuse(delivery: Delivery, error: ErrorRecord): Promise<void> {
     if (await this.life.fail(delivery, error)) this.emit({ ...named(delivery), kind: 'failed', error, expected: false })
+  }
+
+  /** Ends an execution before its body runs. */
+  private async fail(started: Started, error: ErrorRecord): Promise<void> {
+    const settled = await this.settle(started, { kind: 'failed', error, expected: false })
+    if (settled) this.emit({ ...named(started.delivery), kind: 'failed', error, expected: false })
   }
 
   /** A result is not dropped because the database is busy; while it is being tried the lease is kept. */

@@ -75,6 +75,9 @@ export class SqlBroker implements Broker {
     }
   }
 
+  /** Nothing is fetched ahead. */
+  async leave(): Promise<void> {}
+
   has(taskId: string): Promise<boolean> {
     return hasMessage(this.database, taskId)
   }

@@ -1,0 +1,128 @@
+import { toCelery } from '../../canvas/celery-form.js'
+import { celeryTime } from '../../canvas/celery-time.js'
+import type { Json, JsonObject } from '../../task/json.js'
+import type { TaskMessage } from '../../task/message.js'
+import type { Canvas } from '../../task/signature.js'
+import { type AmqpValue, amqpValue, isCarried, isName } from './amqp-headers.js'
+import { ownHeader } from './own-header.js'
+import { argsRepr, kwargsRepr } from './python-repr.js'
+
+/** A task message as AMQP carries it. */
+export interface CeleryMessage {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly properties: CeleryProperties
+  readonly headers: { readonly [name: string]: AmqpValue }
+  readonly body: Buffer
+}
+
+export interface CeleryProperties {
+  readonly contentType: 'application/json'
+  readonly contentEncoding: 'utf-8'
+  readonly deliveryMode: 2
+  readonly priority: number
+  /** The task's id. */
+  readonly correlationId: string
+  readonly replyTo: string
+  /** Milliseconds from now after which RabbitMQ drops the message by itself. */
+  readonly expiration?: string
+}
+
+/** Who publishes. */
+export interface Publishing {
+  /** As `gen4711@host`. */
+  readonly origin: string
+  /** Where Celery's `rpc://` backend would answer to. */
+  readonly replyTo: string
+}
+
+/** The headers that are the protocol's; all others are the user's own. The last three are those of Celery 5.3 and later. */
+export const PROTOCOL_HEADERS: readonly string[] = [
+  'lang',
+  'task',
+  'id',
+  'shadow',
+  'eta',
+  'expires',
+  'group',
+  'group_index',
+  'retries',
+  'timelimit',
+  'root_id',
+  'parent_id',
+  'argsrepr',
+  'kwargsrepr',
+  'origin',
+  'ignore_result',
+  'compression',
+  'taskledger',
+  'replaced_task_nesting',
+  'stamped_headers',
+  'stamps',
+]
+
+/** RabbitMQ refuses a message that is to be kept longer; the header `expires` has no such limit. */
+const LONGEST_EXPIRATION_MS = 2 ** 32 - 1
+
+/** A task message in protocol 2, as Celery 5.2 makes it. */
+export function celeryMessage(message: TaskMessage, publishing: Publishing, nowMs: number): CeleryMessage {
+  const { exchange, routingKey, options, expires } = message
+  const expiration = expires === null ? Number.POSITIVE_INFINITY : Math.max(0, expires - nowMs)
+  const embed = {
+    callbacks: signatures(options.link),
+    errbacks: signatures(options.linkError),
+    chain: signatures(options.chain)?.reverse() ?? null,
+    chord: options.celery?.chord ?? null,
+  }
+  return {
+    exchange,
+    routingKey,
+    properties: {
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      deliveryMode: 2,
+      priority: message.priority,
+      correlationId: message.id,
+      replyTo: options.celery?.reply_to ?? publishing.replyTo,
+      ...(expiration <= LONGEST_EXPIRATION_MS ? { expiration: String(expiration) } : {}),
+    },
+    headers: headersOf(message, publishing.origin),
+    body: Buffer.from(JSON.stringify([message.args, message.kwargs, embed])),
+  }
+}
+
+const signatures = (canvases: readonly Canvas[] | undefined): JsonObject[] | null => canvases?.map(toCelery) ?? null
+
+function headersOf(message: TaskMessage, origin: string): CeleryMessage['headers'] {
+  const { eta, expires, options } = message
+  const given = Object.entries(options.headers ?? {})
+  const carried = given.filter(isCarriedHeader)
+  const others = given.length === carried.length && given.length > 0 ? null : given.filter((entry) => !isCarriedHeader(entry))
+  const own: { readonly [name: string]: Json } = {
+    lang: 'js',
+    task: message.task,
+    id: message.id,
+    shadow: options.celery?.shadow ?? null,
+    eta: eta === null ? null : celeryTime(eta),
+    expires: expires === null ? null : celeryTime(expires),
+    group: message.groupId,
+    group_index: message.groupIndex,
+    retries: message.retries,
+    timelimit: [options.timeLimit ?? null, options.softTimeLimit ?? null],
+    root_id: message.rootId,
+    parent_id: message.parentId,
+    argsrepr: argsRepr(message.args),
+    kwargsrepr: kwargsRepr(message.kwargs),
+    origin,
+    ignore_result: options.ignoreResult === true,
+    taskledger: ownHeader(message, others && Object.fromEntries(others)),
+  }
+  return Object.fromEntries([...carried, ...Object.entries(own)].map(([name, value]) => [name, amqpValue(value)]))
+}
+
+/** Whether it arrives as a header of its own, as Celery's tasks expect it. */
+const isCarriedHeader = ([name, value]: [string, Json]): boolean =>
+  isName(name) && !PROTOCOL_HEADERS.includes(name) && !isBrokerHeader(name) && isCarried(value)
+
+/** What RabbitMQ itself adds to a message that it has dead-lettered or delivered before. */
+export const isBrokerHeader = (name: string): boolean => /^x-((first-|last-)?death|delivery-count)/.test(name)

@@ -1,0 +1,164 @@
+import { once } from 'node:events'
+import type { ChannelModel, ConfirmChannel } from 'amqplib'
+import { PlainError, UnavailableError, UsageError } from '../../task/errors.js'
+import type { TaskMessage } from '../../task/message.js'
+import { type CeleryMessage, celeryMessage, type Publishing } from './celery-message.js'
+import type { Link } from './link.js'
+import type { Queues } from './queues.js'
+
+/** How long a server may take to confirm a message; one that is short of memory or disk takes none. */
+const CONFIRM_MS = 30_000
+
+/** A message that RabbitMQ found no queue for. */
+export class UnroutableError extends PlainError {}
+
+/** A message that the server has not confirmed yet. */
+interface Unconfirmed {
+  readonly message: TaskMessage
+  /** What the server said when it gave the message back. */
+  returned: string | null
+}
+
+/** A channel to publish on, and what was heard of it. */
+interface Session {
+  readonly connection: ChannelModel
+  readonly channel: ConfirmChannel
+  readonly unconfirmed: Set<Unconfirmed>
+  /** Why the server closed it. */
+  failure: Error | null
+  /** Why the connection ended. */
+  lost: Error | null
+  /** Why the server takes nothing at present. */
+  blocked: string | null
+}
+
+/** Publishes, and waits until the server has confirmed. */
+export class Outbox {
+  private opened: Promise<Session> | null = null
+
+  constructor(
+    private readonly link: Link,
+    private readonly queues: Queues,
+    private readonly publishing: Publishing,
+    private readonly now: () => number,
+  ) {}
+
+  /**
+   * Resolves once the server has stored every message.
+   *
+   * @throws {UnavailableError} when it did not say so; it may have stored some of them all the same
+   * @throws {UnroutableError} when it found no queue for a message
+   */
+  async publish(messages: readonly TaskMessage[]): Promise<void> {
+    if (messages.length === 0) return
+    const session = await this.session()
+    for (const { exchange, queue } of messages) if (exchange === '') await this.declare(session, queue)
+    const confirms: Promise<void>[] = []
+    for (const message of messages) {
+      const sent = this.send(session, message)
+      confirms.push(sent.confirmed)
+      if (sent.full) await Promise.race([once(session.channel, 'drain'), sent.confirmed.catch(() => {})])
+    }
+    const failed = (await Promise.allSettled(confirms)).find(({ status }) => status === 'rejected')
+    if (failed?.status === 'rejected') throw failed.reason
+  }
+
+  private async declare({ connection }: Session, queue: string): Promise<void> {
+    try {
+      await this.queues.declare(connection, queue)
+    } catch (error) {
+      throw error instanceof PlainError ? error : this.link.unavailable(`could not be asked for the queue ${queue}`, error)
+    }
+  }
+
+  private session(): Promise<Session> {
+    if (!this.opened) {
+      const opening = this.open()
+      const forget = () => {
+        if (this.opened === opening) this.opened = null
+      }
+      this.opened = opening
+      opening.then(({ channel }) => channel.once('close', forget), forget)
+    }
+    return this.opened
+  }
+
+  private async open(): Promise<Session> {
+    const connection = await this.link.open()
+    const channel = await connection.createConfirmChannel().catch((error) => {
+      throw this.link.unavailable('went away', error)
+    })
+    const session: Session = { connection, channel, unconfirmed: new Set(), failure: null, lost: null, blocked: null }
+    channel.on('error', (error) => {
+      session.failure = error
+    })
+    channel.on('return', ({ fields, properties }) => {
+      const { replyText } = fields as { readonly replyText?: string }
+      for (const one of session.unconfirmed) if (one.message.id === properties.correlationId) one.returned = replyText ?? 'no route'
+    })
+    connection.on('error', (error) => {
+      session.lost = error
+    })
+    connection.on('blocked', (reason) => {
+      session.blocked = reason
+    })
+    connection.on('unblocked', () => {
+      session.blocked = null
+    })
+    return session
+  }
+
+  private send(session: Session, message: TaskMessage): { readonly confirmed: Promise<void>; readonly full: boolean } {
+    const celery = celeryMessage(message, this.publishing, this.now())
+    const one: Unconfirmed = { message, returned: null }
+    let full = false
+    const confirmed = new Promise<void>((resolve, reject) => {
+      const patience = setTimeout(() => settle(new Error(session.blocked ?? `it did not answer within ${CONFIRM_MS / 1000} s`)), CONFIRM_MS)
+      const settle = (error: unknown) => {
+        clearTimeout(patience)
+        session.unconfirmed.delete(one)
+        const failure = this.failureOf(session, one, error)
+        if (failure) reject(failure)
+        else resolve()
+      }
+      session.unconfirmed.add(one)
+      try {
+        full = !hand(session.channel, celery, settle)
+      } catch (error) {
+        settle(error)
+      }
+    })
+    confirmed.catch(() => {}) // whoever publishes hears of it once all are settled
+    return { confirmed, full }
+  }
+
+  private failureOf(session: Session, { message, returned }: Unconfirmed, error: unknown): Error | null {
+    const { id, queue, exchange, routingKey } = message
+    if (returned !== null) {
+      this.queues.forget(queue)
+      const where = exchange === '' ? `the queue ${queue}` : `the exchange ${exchange} with the routing key ${routingKey}`
+      return new UnroutableError(`RabbitMQ has no queue for the message of task ${id}: it gave it back from ${where} (${returned})`, {
+        hint: 'publish it again; if the queue is not declared then, see who deletes it',
+      })
+    }
+    if (error === null || error === undefined) return null
+    if (error instanceof RangeError || error instanceof TypeError) {
+      return new UsageError(`the message of task ${id} cannot be sent through RabbitMQ: ${error.message}`, {
+        cause: error,
+        hint: 'give it shorter headers',
+      })
+    }
+    const refused = session.failure
+    if (refused) return new UnavailableError(`RabbitMQ refused the message of task ${id}: ${refused.message}`, { cause: refused })
+    return this.link.unavailable(`did not confirm the message of task ${id}`, session.lost ?? error)
+  }
+}
+
+/** False: the channel has more to send than it likes to hold. */
+function hand(
+  channel: ConfirmChannel,
+  { exchange, routingKey, properties, headers, body }: CeleryMessage,
+  settle: (error: unknown) => void,
+) {
+  return channel.publish(exchange, routingKey, body, { ...properties, headers, mandatory: true }, settle)
+}
