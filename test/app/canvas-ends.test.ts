@@ -40,9 +40,8 @@ describe('an errback', () => {
     await assert.rejects(result.get(SOON), /boom/)
     await hears(3)
     const error = { type: 'Error', message: 'boom' }
-    assert.deepEqual(told[0], { id: result.id, task: 'fail', error, traced: true, extra: ['a', 'b'] })
-    assert.equal(told[1], result.id)
-    assert.deepEqual(told[2], { id: result.id, task: 'fail', error, traced: true, extra: ['c'] })
+    const request = { id: result.id, task: 'fail', error, traced: true }
+    assert.deepEqual(new Set(told), new Set([{ ...request, extra: ['a', 'b'] }, result.id, { ...request, extra: ['c'] }]))
   })
 
   it('of a chain is called once, for the step that failed; the steps after it end with its error', async () => {

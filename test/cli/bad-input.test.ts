@@ -223,11 +223,17 @@ describe('a database', () => {
   it('of a URL that means nothing to this version is exit 78, and no password is repeated', async () => {
     await using folder = await openFolder()
     const expected = 'expected sqlite:FILE, for example sqlite:taskledger.db'
+    const either = `${expected}, or postgres://USER@HOST/DATABASE`
     const unknown = 'the database URL is not one this version knows'
-    await assertRefused(folder, ['list', '--database', 'ledger.db'], { code: 78, message: `${unknown}: ${expected}, got: ledger.db` })
-    await assertRefused(folder, ['list', '--database', 'postgres://me:secret@host/db'], {
+    await assertRefused(folder, ['list', '--database', 'ledger.db'], { code: 78, message: `${unknown}: ${either}, got: ledger.db` })
+    await assertRefused(folder, ['list', '--database', 'oracle://me:secret@host/db'], {
       code: 78,
-      message: `${unknown}: ${expected}, got a URL that begins with postgres:`,
+      message: `${unknown}: ${either}, got a URL that begins with oracle:`,
+    })
+    await assertRefused(folder, ['list', '--database', 'postgres://me:secret@host'], {
+      code: 78,
+      message:
+        'the database URL names no database: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE, with %-escapes for what is special in a URL',
     })
     await assertRefused(folder, ['list', '--database', 'sqlite:'], {
       code: 78,

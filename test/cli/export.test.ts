@@ -175,7 +175,7 @@ describe('export to a file', () => {
     await putMany(site, 5_000)
     await site.database.all('PRAGMA wal_checkpoint(TRUNCATE)', [])
     const half = join(site.folder, 'half.db')
-    await copyFile(site.database.filename, half)
+    await copyFile(site.database.name, half)
     await truncate(half, Math.floor((await stat(half)).size / 2 / 4096) * 4096)
     await writeFile(join(site.folder, 'rows.csv'), 'of yesterday')
     const { stdout, stderr, code } = await site.run(['export', '--database', 'sqlite:half.db', '-o', 'rows.csv'])

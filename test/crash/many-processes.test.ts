@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { itOnSqlite } from '../helpers/databases.js'
 import { Processes } from '../helpers/processes.js'
 import { until } from '../helpers/until.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -69,7 +70,7 @@ describe('many processes on one ledger', () => {
 })
 
 describe('a program that sends what is due, killed again and again', () => {
-  it('sends each of 300 tasks exactly once, and none before its eta', async function () {
+  itOnSqlite('sends each of 300 tasks exactly once, and none before its eta', async function () {
     this.timeout(DEADLINE_MS)
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()

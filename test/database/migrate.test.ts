@@ -3,6 +3,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { Database } from '../../src/lib/database/database.js'
 import { checkSchema, migrateTo, migrationPlan, migrationStatus } from '../../src/lib/database/migrate.js'
 import { ConfigurationError, UsageError } from '../../src/lib/task/errors.js'
+import { inWordsOf, itOnSqlite } from '../helpers/databases.js'
 import { openWorld, type World } from '../helpers/world.js'
 
 const NAMES = ['0001_ledger', '0002_workflows']
@@ -11,19 +12,32 @@ const NEWEST = '0002_workflows'
 const TABLES = ['task_attempt', 'task_group', 'task_group_member', 'task_message', 'task_rate', 'task_result', 'task_worker']
 
 /** Every table and index, in words. */
-const schemaOf = async ({ database }: World): Promise<unknown[]> =>
-  database.all(
+const schemaOf = async ({ database }: World): Promise<unknown[]> => database.all(inWordsOf(SCHEMA), [])
+
+const SCHEMA = {
+  sqlite:
     "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE 'taskledger_%' ORDER BY type, name",
-    [],
-  )
+  postgres: `
+    SELECT c.relkind::text AS type, c.relname::text AS name, coalesce(array_to_string(c.reloptions, ', '), '') AS options,
+        coalesce(pg_get_indexdef(c.oid), (SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || a.attcollation, ', ' ORDER BY a.attnum)
+          FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)) AS sql
+      FROM pg_class AS c WHERE c.relnamespace = current_schema()::regnamespace AND c.relname NOT LIKE 'taskledger%'
+    UNION ALL SELECT 'constraint', conname::text, '', pg_get_constraintdef(oid) FROM pg_constraint
+      WHERE connamespace = current_schema()::regnamespace AND conname NOT LIKE 'taskledger%'
+    UNION ALL SELECT 'function', proname::text, provolatile::text, prosrc FROM pg_proc WHERE pronamespace = current_schema()::regnamespace
+    UNION ALL SELECT 'trigger', tgname::text, '', regexp_replace(pg_get_triggerdef(t.oid), 'world_\\w+', '') FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = tgrelid
+      WHERE relnamespace = current_schema()::regnamespace
+    ORDER BY 1, 2`,
+}
 
 const tables = async ({ database }: World): Promise<string[]> =>
-  (
-    await database.all<{ name: string }>(
-      "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'task^_%' ESCAPE '^' ORDER BY name",
-      [],
-    )
-  ).map(({ name }) => name)
+  (await database.all<{ name: string }>(inWordsOf(TABLE_NAMES), [])).map(({ name }) => name)
+
+const TABLE_NAMES = {
+  sqlite: "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'task^_%' ESCAPE '^' ORDER BY name",
+  postgres:
+    "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'task^_%' ESCAPE '^' ORDER BY 1",
+}
 
 describe('a migration', () => {
   it('makes every table of the ledger', async () => {
@@ -98,7 +112,7 @@ describe('a migration', () => {
 })
 
 describe('the migration status', () => {
-  it('reads only, also a database that holds nothing yet', async () => {
+  itOnSqlite('reads only, also a database that holds nothing yet', async () => {
     await using w = await openWorld()
     const path = `${w.folder}/empty.db`
     await writeFile(path, '')
@@ -111,18 +125,18 @@ describe('the migration status', () => {
     assert.equal((await readFile(path)).length, 0)
   })
 
-  it('leaves every byte of a ledger as it was', async () => {
+  itOnSqlite('leaves every byte of a ledger as it was', async () => {
     await using w = await openWorld()
     await w.app.sendTask('add')
     await w.app.close()
-    const before = await readFile(w.database.filename)
+    const before = await readFile(w.database.name)
     const reader = await Database.open(w.url, 'read')
     try {
       assert.deepEqual((await migrationStatus(reader)).applied, NAMES)
     } finally {
       await reader.close()
     }
-    assert.ok(before.equals(await readFile(w.database.filename)))
+    assert.ok(before.equals(await readFile(w.database.name)))
   })
 })
 
@@ -153,7 +167,7 @@ describe('the schema of a database', () => {
     })
   })
 
-  it('of a database that another program made for something else is refused, not filled', async () => {
+  itOnSqlite('of a database that another program made for something else is refused, not filled', async () => {
     await using w = await openWorld()
     await rm(`${w.folder}/other.db`, { force: true })
     const other = await Database.open('sqlite:other.db', 'create', w.folder)

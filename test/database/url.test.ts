@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { parseDatabaseUrl } from '../../src/lib/database/url.js'
+import { type DatabaseUrl, type PostgresUrl, parseDatabaseUrl, type SqliteUrl } from '../../src/lib/database/url.js'
 import { ConfigurationError } from '../../src/lib/task/errors.js'
+
+const read = <Url extends DatabaseUrl>(url: string) => parseDatabaseUrl(url, '/work') as Url
 
 describe('a database URL', () => {
   it('names a file, relative to the working directory or absolute', () => {
-    const filename = (url: string) => parseDatabaseUrl(url, '/work').filename
+    const filename = (url: string) => read<SqliteUrl>(url).filename
     assert.deepEqual(['sqlite:a.db', 'sqlite:./x/a.db', 'sqlite:/srv/a.db', 'sqlite:///srv/a.db', 'SQLite:a.db'].map(filename), [
       '/work/a.db',
       '/work/x/a.db',
@@ -15,7 +17,7 @@ describe('a database URL', () => {
   })
 
   it('may be of a database in memory', () => {
-    assert.equal(parseDatabaseUrl('sqlite::memory:', '/work').filename, ':memory:')
+    assert.equal(read<SqliteUrl>('sqlite::memory:').filename, ':memory:')
   })
 
   it('says what was expected when it is something else', () => {
@@ -30,8 +32,29 @@ describe('a database URL', () => {
 
   it('is not shown when it may hold a password', () => {
     assert.throws(
-      () => parseDatabaseUrl('postgres://me:secret@host/db', '/work'),
-      (error: Error) => error.message.includes('begins with postgres:') && !error.message.includes('secret'),
+      () => parseDatabaseUrl('oracle://me:secret@host/db', '/work'),
+      (error: Error) => error.message.includes('begins with oracle:') && !error.message.includes('secret'),
+    )
+    for (const url of [
+      'postgres://me:secret@host',
+      'postgres://me:secret@host/',
+      'postgres://me:se/cret@host/db',
+      'postgres://me:secret@host/%',
+    ])
+      assert.throws(
+        () => parseDatabaseUrl(url, '/work'),
+        (error: Error) =>
+          error instanceof ConfigurationError && /expected postgres:/.test(error.message) && !/se.?cret/.test(error.message),
+      )
+  })
+
+  it('of a PostgreSQL database is shown without its password, wherever that stands', () => {
+    const shown = (url: string) => read<PostgresUrl>(url).shown
+    assert.equal(shown('postgres://me:secret@host:6543/db'), 'postgres://me@host:6543/db')
+    assert.equal(shown('postgresql://me@host/db?password=secret&sslmode=require'), 'postgresql://me@host/db?sslmode=require')
+    assert.equal(
+      shown('postgres://me:secret@host/db?options=-c%20search_path%3Dtasks'),
+      'postgres://me@host/db?options=-c%20search_path%3Dtasks',
     )
   })
 })

@@ -25,7 +25,7 @@ export class FaultyConnection {
     raw.prepare = ((text: string) => faulty.watch(prepare.call(raw, text), text)) as typeof raw.prepare
     raw.exec = (text) => faulty.step(text, () => exec.call(raw, text))
     await database.knex.client.releaseConnection(raw)
-    database['connection'] = null // it keeps statements that were prepared before
+    Reflect.set(database['engine'], 'connection', null) // it keeps statements that were prepared before
     return faulty
   }
 

@@ -1,30 +1,45 @@
 import { connect } from 'node:net'
 
-/** Servers that some suites need, and where each is looked for. */
-const SERVICES = { RabbitMQ: { host: '127.0.0.1', port: 5672 } } as const
+/** Whether a test may go on without a service that is not there. On a machine that has them all, it is a failure. */
+const REQUIRED = process.env['TEST_SERVICES'] === 'required'
+
+/** Servers that are looked for by their port alone. */
+const PORTS = { RabbitMQ: 5672, Redis: 6379 } as const
+
+/** For `before` of a suite that needs a server: skips it with one line where there is none, or fails it where TEST_SERVICES is `required`. */
+export async function needs(suite: Mocha.Context, name: keyof typeof PORTS): Promise<void> {
+  await dial(PORTS[name]).catch((error) => missing(suite, name, error))
+}
 
 /**
- * For `before` of a suite that needs a server: skips it where there is none, or fails it where TASKLEDGER_TEST_SERVICES is
- * `required`.
+ * A suite on a service that runs beside the tests; the same where it does not answer.
+ *
+ * @param answers rejects when the service cannot be reached
  */
-export async function needs(suite: Mocha.Context, name: keyof typeof SERVICES): Promise<void> {
-  const { host, port } = SERVICES[name]
-  if (await answers(host, port)) return
-  const missing = `no ${name} at ${host}:${port}`
-  if (process.env['TASKLEDGER_TEST_SERVICES'] === 'required') throw new Error(missing)
-  console.log(`    skipped: ${missing}`)
+export function serviceSuite(service: string, answers: () => Promise<unknown>, suite: (this: Mocha.Suite) => void): void {
+  describe(`with ${service}`, function () {
+    before(`is there a ${service}?`, async function () {
+      await answers().catch((error) => missing(this, service, error))
+    })
+    suite.call(this)
+  })
+}
+
+function missing(suite: Mocha.Context, service: string, error: unknown): void {
+  const why = error instanceof Error ? error.message || String(error) : String(error)
+  if (REQUIRED) throw new Error(`${service} is required and does not answer: ${why}`, { cause: error })
+  process.stdout.write(`    skipped: ${service} does not answer (${why})\n`)
   suite.skip()
 }
 
-function answers(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: 2000 })
-    const end = (found: boolean) => {
+function dial(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port, timeout: 2000 })
+    socket.once('connect', () => {
       socket.destroy()
-      resolve(found)
-    }
-    socket.once('connect', () => end(true))
-    socket.once('error', () => end(false))
-    socket.once('timeout', () => end(false))
+      resolve()
+    })
+    socket.once('error', reject)
+    socket.once('timeout', () => socket.destroy(new Error(`nothing answers at 127.0.0.1:${port}`)))
   })
 }

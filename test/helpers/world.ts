@@ -5,6 +5,7 @@ import { App } from '../../src/lib/app/app.js'
 import type { Parts } from '../../src/lib/app/parts.js'
 import type { Settings } from '../../src/lib/app/settings.js'
 import type { Failpoint } from '../../src/lib/task/failpoint.js'
+import { current, type Databases } from './databases.js'
 
 /** When every world begins, unless it is given another clock. */
 export const DAWN = Date.UTC(2026, 10, 20, 12)
@@ -35,17 +36,20 @@ export interface WorldOptions {
   readonly settings?: Partial<Settings>
   /** A clock that runs by itself. Default: one that stands still at DAWN; `advance` moves either. */
   readonly now?: () => number
+  /** What its ledger is in. Default: SQLite, or what the suite is run on. */
+  readonly databases?: Databases
   /** Told of the failpoints that every program of the world reaches. */
   readonly failpoint?: Failpoint
 }
 
-/** A migrated ledger file, with broker, publisher, sender and app joined as a program joins them. */
-export async function openWorld({ settings = {}, now = () => DAWN, failpoint }: WorldOptions = {}): Promise<World> {
+/** A migrated ledger, with broker, publisher, sender and app joined as a program joins them. */
+export async function openWorld({ settings = {}, now = () => DAWN, failpoint, databases = current() }: WorldOptions = {}): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), 'taskledger-test-'))
-  const url = `sqlite:${join(folder, 'ledger.db')}`
+  const { url, remove } = await databases.make(folder)
   const apps: App[] = []
   const close = async () => {
     for (const app of apps) await app.close()
+    await remove()
     await rm(folder, { recursive: true, force: true })
   }
   let moved = 0

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { isTaken } from '../../src/lib/database/failure.js'
 import { Redaction } from '../../src/lib/ledger/arguments.js'
 import { findTask } from '../../src/lib/ledger/find.js'
 import { markPublished, recordTask, recordTaskIfNew } from '../../src/lib/ledger/record.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
 import type { Json, JsonObject } from '../../src/lib/task/json.js'
+import { inWordsOf } from '../helpers/databases.js'
 import { aBeginning, aMessage, putRow, storedRow } from '../helpers/rows.js'
 import { DAWN, openWorld } from '../helpers/world.js'
 
@@ -17,7 +17,9 @@ const plain = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T
 
 const nullable = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: null })
 const instants = fc.integer({ min: 0, max: DAWN * 2 })
-const names = fc.string({ minLength: 1, maxLength: 40, unit: 'binary' })
+/** PostgreSQL has no text with a NUL in it. */
+const isStorable = (text: string) => inWordsOf({ sqlite: true, postgres: !text.includes('\0') })
+const names = fc.string({ minLength: 1, maxLength: 40, unit: 'binary' }).filter(isStorable)
 const values = fc.jsonValue().map((value) => plain(value) as Json)
 const objects = fc.dictionary(fc.string(), values).map((value) => plain(value) as JsonObject)
 
@@ -66,7 +68,7 @@ describe('the row of a task', () => {
     await using w = await openWorld()
     const write = () => w.database.write((sql) => recordTask(sql, aMessage(), stored(), aBeginning()))
     await write()
-    await assert.rejects(write(), (error) => isTaken(error, 'task_result.task_id'))
+    await assert.rejects(write(), /UNIQUE constraint failed: task_result.task_id|unique constraint "task_result_task_id"/)
   })
 
   it('that is there already is left alone when it is written only if new', async () => {

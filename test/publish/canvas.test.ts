@@ -4,6 +4,7 @@ import { RefusedError, TaskIdTakenError } from '../../src/lib/publish/publisher.
 import { UsageError } from '../../src/lib/task/errors.js'
 import type { FailpointName } from '../../src/lib/task/failpoint.js'
 import type { TaskMessage } from '../../src/lib/task/message.js'
+import { itOnSqlite } from '../helpers/databases.js'
 import { until } from '../helpers/until.js'
 import { idsOf, openStage, type Stage, sig } from '../helpers/workflows.js'
 import { working } from '../helpers/working.js'
@@ -106,7 +107,7 @@ describe('a workflow that is published', () => {
     assert.ok(kept && kept.rows < 300 * 200 && kept.bodies < 160_000, JSON.stringify(kept))
   })
 
-  it('of 10 000 members counts them, and its body has their results', async function () {
+  itOnSqlite('of 10 000 members counts them, and its body has their results', async function () {
     this.timeout(120_000)
     await using w = await openStage({ settings: { concurrency: 100 } })
     w.app.task('same', (value: number) => value)

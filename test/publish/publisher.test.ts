@@ -12,6 +12,7 @@ import { Publisher, TaskIdTakenError } from '../../src/lib/publish/publisher.js'
 import { Sender } from '../../src/lib/schedule/sender.js'
 import { UsageError } from '../../src/lib/task/errors.js'
 import type { TaskMessage } from '../../src/lib/task/message.js'
+import { inWordsOf } from '../helpers/databases.js'
 import { aMessage, storedRow } from '../helpers/rows.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
 
@@ -43,7 +44,7 @@ describe('a published task', () => {
   it('has its row and its message in one commit', async () => {
     await using w = await openWorld()
     await w.database.run('DROP TABLE task_message', [])
-    await assert.rejects(w.app.sendTask('add'), /no such table: task_message/)
+    await assert.rejects(w.app.sendTask('add'), /no such table: task_message|relation "task_message" does not exist/)
     assert.deepEqual(await w.database.all('SELECT * FROM task_result', []), [])
   })
 
@@ -155,7 +156,11 @@ describe('a task published with an eta', () => {
 
 describe('a publish inside a transaction', () => {
   const ownKnex = (w: World) =>
-    knex({ client: 'better-sqlite3', connection: { filename: w.database.filename }, useNullAsDefault: true, pool: { min: 1, max: 1 } })
+    inWordsOf({
+      sqlite: () =>
+        knex({ client: 'better-sqlite3', connection: { filename: w.database.name }, useNullAsDefault: true, pool: { min: 1, max: 1 } }),
+      postgres: () => knex({ client: 'pg', connection: w.url, pool: { min: 1, max: 1 } }),
+    })()
 
   it("of the app's knex is there once that commits, row and message", async () => {
     await using w = await openWorld()
@@ -181,7 +186,7 @@ describe('a publish inside a transaction', () => {
     assert.deepEqual(await counts(w), NOTHING)
   })
 
-  it("of the caller's own knex on the same file commits and rolls back with it", async () => {
+  it("of the caller's own knex on the same database commits and rolls back with it", async () => {
     await using w = await openWorld()
     const own = ownKnex(w)
     try {
@@ -208,7 +213,7 @@ describe('a publish inside a transaction', () => {
     assert.deepEqual(await counts(w), { rows: 1, messages: 1 })
   })
 
-  it('on another file is refused, and nothing is written to either', async () => {
+  it('on another database is refused, and nothing is written to either', async () => {
     await using w = await openWorld()
     await using stranger = await openWorld()
     const db = await stranger.app.knex()
@@ -216,7 +221,7 @@ describe('a publish inside a transaction', () => {
       await assert.rejects(w.app.sendTask('add', [1], { trx }), (error: Error) => {
         return (
           error instanceof UsageError &&
-          error.message.startsWith(`trx: expected a transaction on the ledger's database ${w.database.filename}, got one on `)
+          error.message.startsWith(`trx: expected a transaction on the ledger's database ${w.database.name}, got one on `)
         )
       })
     })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { hasMessage } from '../../src/lib/broker/sql/messages.js'
+import { refuse, trigger } from '../helpers/triggers.js'
 import { until } from '../helpers/until.js'
 import { gate, working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -32,11 +33,8 @@ describe('a worker', () => {
   it('holds no more late-ack messages than it runs tasks', async () => {
     await using w = await openWorld()
     await w.database.run('CREATE TABLE held (messages INTEGER)', [])
-    await w.database.run(
-      `CREATE TRIGGER holds AFTER UPDATE ON task_message
-       BEGIN INSERT INTO held SELECT count(*) FROM task_message WHERE held_until IS NOT NULL; END`,
-      [],
-    )
+    const count = 'INSERT INTO held SELECT count(*) FROM task_message WHERE held_until IS NOT NULL'
+    await trigger(w.database, { name: 'holds', when: 'AFTER UPDATE', table: 'task_message', action: count })
     const task = w.app.task({ name: 'late', acksLate: true }, () => turn())
     const results = await Promise.all(Array.from({ length: 40 }, () => task.delay()))
     await using _ = working(w.app, { concurrency: 4 })
@@ -74,10 +72,7 @@ describe('a worker', () => {
   it('goes on when a result cannot be written, and its task is found as lost', async () => {
     await using w = await openWorld()
     const task = w.app.task('answer', (answer: string) => answer)
-    await w.database.run(
-      `CREATE TRIGGER full BEFORE UPDATE ON task_result WHEN NEW.result = '"too much"' BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`,
-      [],
-    )
+    await refuse(w.database, { name: 'no_room', when: 'BEFORE UPDATE', table: 'task_result', condition: `NEW.result = '"too much"'` })
     await using _ = working(w.app)
     const [bad, good] = [await task.delay('too much'), await task.delay('well')]
     assert.equal(await good.get({ timeout: 10 }), 'well')

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Columns, putRow, storedRow } from '../helpers/rows.js'
 import { openSite, type Site } from '../helpers/site.js'
+import { allow, refuse } from '../helpers/triggers.js'
 import { until } from '../helpers/until.js'
 import { working } from '../helpers/working.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
@@ -232,14 +233,14 @@ describe('a worker that cannot renew its lease', () => {
     const task = w.app.task('quick', () => 'done')
     await using _ = working(w.app)
     await (await task.delay()).get(SOON)
-    await w.database.run("CREATE TRIGGER mute BEFORE UPDATE ON task_worker BEGIN SELECT RAISE(ABORT, 'the disk is full'); END", [])
+    await refuse(w.database, { name: 'mute', when: 'BEFORE UPDATE', table: 'task_worker' })
     await sleep(400) // longer than the lease
     const result = await task.delay()
     const complaints = w.errors.length
     await until(() => w.errors.length >= complaints + 3, 'three more complaints')
     assert.equal(await result.state(), 'PENDING')
     assert.deepEqual(await w.database.all('SELECT deliveries FROM task_message', []), [{ deliveries: 0 }])
-    await w.database.run('DROP TRIGGER mute', [])
+    await allow(w.database, 'mute', 'task_worker')
     assert.equal(await result.get(SOON), 'done')
   })
 })

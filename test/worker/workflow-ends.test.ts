@@ -97,8 +97,8 @@ const ENDINGS: readonly Ending[] = [
       const now = Date.now()
       await database.run(
         `UPDATE task_result SET status = 'STARTED', worker_id = 'gone', deliveries = 1, lease_until = ?, started_at = ?,
-           options = json_patch(options, '{"onWorkerLost":"fail"}') WHERE task_id = ?`,
-        [now - 1, now, taskId],
+           options = ${database.dialect.patched('options')} WHERE task_id = ?`,
+        [now - 1, now, '{"onWorkerLost":"fail"}', taskId],
       )
     },
     error: ['FAILURE', 'WorkerLostError', /^its worker gone has been silent/],
@@ -235,9 +235,9 @@ describe('what follows a task that no worker has', () => {
       await w.send(sig('same', [], { taskId: 'lost', linkError: errback('after rescue') }))
       await w.app.tasks.revoke(['revoked'])
       await w.database.run(
-        `UPDATE task_result SET status = 'STARTED', worker_id = 'gone', lease_until = 1, options = json_patch(options, '{"onWorkerLost":"fail"}')
+        `UPDATE task_result SET status = 'STARTED', worker_id = 'gone', lease_until = 1, options = ${w.database.dialect.patched('options')}
           WHERE task_id = 'lost'`,
-        [],
+        ['{"onWorkerLost":"fail"}'],
       )
       await rescueLost(w.database, w.follower, null, () => {}, Date.now())
       for (const id of ['after revoke', 'after rescue']) assert.equal(await w.broker.has(id), true, id)

@@ -47,7 +47,7 @@ export async function openParts(
   const database = await Database.open(settings.database, mode, sources.cwd)
   try {
     // a database in memory is new each time it is opened
-    if (database.filename === ':memory:') await migrateTo(database)
+    if (database.passing) await migrateTo(database)
     else await checkSchema(database)
   } catch (error) {
     await database.close()

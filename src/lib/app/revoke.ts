@@ -1,5 +1,5 @@
 import type { Sql } from '../database/sql.js'
-import { findTask } from '../ledger/find.js'
+import { findTask, lockTasks } from '../ledger/find.js'
 import { revokeOpen } from '../ledger/moves.js'
 import { endedMessage, type TaskRow } from '../ledger/row.js'
 import { standingsOf } from '../ledger/standing.js'
@@ -56,6 +56,7 @@ export async function revokeAll(
   const { unsent, ended } = await database.write(async (sql) => {
     const leading = await withAhead(sql, before, taskIds)
     const all = [...(await currentStandings(sql, leading.taskIds)).ids, ...taskIds]
+    await lockTasks(sql, all)
     const standings = await standingsOf(sql, all)
     const messages: TaskMessage[] = []
     for (const taskId of all) if (standings.get(taskId)?.finished === false) messages.push(...(await revokeOne(sql, taskId)))

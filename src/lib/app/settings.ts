@@ -94,7 +94,7 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
 
 /** What may be set: in `createApp`, in `taskledger.config.{js,mjs,json}`, or as `TASKLEDGER_…` in the environment. */
 export interface Settings extends SettableOptions {
-  /** Default: `sqlite:taskledger.db`, relative to the working directory. */
+  /** Default: `sqlite:taskledger.db`, relative to the working directory. Also `postgres://USER:PASSWORD@HOST/DATABASE`. */
   readonly database: string
   /** `sql:` (default): messages live in the ledger's own database. Or RabbitMQ, as `amqp://user:password@host/vhost`. */
   readonly broker: string

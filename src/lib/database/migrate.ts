@@ -1,8 +1,7 @@
 import { MIGRATIONS } from '../../../migrations/index.js'
 import { ConfigurationError, UsageError } from '../task/errors.js'
 import type { Database } from './database.js'
-import { describeFailure } from './failure.js'
-import { type Sql, sqlOfTransaction } from './sql.js'
+import type { Sql } from './sql.js'
 
 const TABLE = 'taskledger_migrations'
 
@@ -15,7 +14,7 @@ export interface MigrationStatus {
 
 /** Which migrations the database has, in their order. Reads only, also on a database that has none. */
 export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
-  const tables = await sql.all('SELECT 1 FROM sqlite_master WHERE type = ? AND name = ?', ['table', TABLE])
+  const tables = await sql.all(sql.dialect.hasTable, [TABLE])
   const rows = tables.length === 0 ? [] : await sql.all<{ name: string }>(`SELECT name FROM ${TABLE} ORDER BY id`, [])
   const names = rows.map((row) => row.name)
   const known = Object.keys(MIGRATIONS)
@@ -27,10 +26,10 @@ export async function migrationStatus(sql: Sql): Promise<MigrationStatus> {
 }
 
 /** @param sql the database, or a transaction on it */
-async function statusIfKnown({ filename }: Database, sql: Sql): Promise<MigrationStatus> {
+async function statusIfKnown({ name }: Database, sql: Sql): Promise<MigrationStatus> {
   const status = await migrationStatus(sql)
   if (status.unknown.length === 0) return status
-  throw new ConfigurationError(`the schema of ${filename} is newer than this program: it has ${status.unknown.join(', ')}`, {
+  throw new ConfigurationError(`the schema of ${name} is newer than this program: it has ${status.unknown.join(', ')}`, {
     hint: 'install the taskledger version that made it, or a later one',
   })
 }
@@ -39,13 +38,13 @@ async function statusIfKnown({ filename }: Database, sql: Sql): Promise<Migratio
 export async function checkSchema(database: Database): Promise<void> {
   const { applied, pending } = await statusIfKnown(database, database)
   if (applied.length === 0) {
-    throw new ConfigurationError(`there is no ledger in ${database.filename}`, {
-      hint: `make one with: taskledger migrate --database sqlite:${database.filename}`,
+    throw new ConfigurationError(`there is no ledger in ${database.name}`, {
+      hint: `make one with: taskledger migrate --database ${database.url}`,
     })
   }
   if (pending.length > 0) {
-    throw new ConfigurationError(`the schema of ${database.filename} is older than this program: it lacks ${pending.join(', ')}`, {
-      hint: `run: taskledger migrate --database sqlite:${database.filename}`,
+    throw new ConfigurationError(`the schema of ${database.name} is older than this program: it lacks ${pending.join(', ')}`, {
+      hint: `run: taskledger migrate --database ${database.url}`,
     })
   }
 }
@@ -103,13 +102,9 @@ async function takeStep(database: Database, target: string | undefined): Promise
       getMigration: async (name: string) => MIGRATIONS[name] ?? Promise.reject(new Error(`no migration ${name}`)),
     },
   }
-  try {
-    return await database.knex.transaction(async (trx) => {
-      const [step] = stepsTo(target, await statusIfKnown(database, sqlOfTransaction(trx)))
-      if (step) await trx.migrate[step.direction]({ ...config, ...(step.direction === 'up' ? { name: step.name } : {}) })
-      return step
-    })
-  } catch (error) {
-    throw describeFailure(error, database.filename)
-  }
+  return database.migrating(async (trx, sql) => {
+    const [step] = stepsTo(target, await statusIfKnown(database, sql))
+    if (step) await trx.migrate[step.direction]({ ...config, ...(step.direction === 'up' ? { name: step.name } : {}) })
+    return step
+  })
 }

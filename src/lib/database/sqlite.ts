@@ -1,138 +1,128 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { pathToFileURL } from 'node:url'
 import type SqliteDatabase from 'better-sqlite3'
-import knex, { type Knex } from 'knex'
-import { CommitUnknownError, isBusy } from './failure.js'
+import type { Knex } from 'knex'
+import { UsageError } from '../task/errors.js'
+import type { Engine, Mode, Work } from './engine.js'
 import type { Binding, Sql } from './sql.js'
+import { immutable, openSqlite, SqliteConnection, whenFree } from './sqlite-connection.js'
+import { SQLITE } from './sqlite-dialect.js'
+import { describeSqliteFailure } from './sqlite-failure.js'
+import { checkFile, isFrozen } from './sqlite-file.js'
 
-/** How long a statement of SQLite's own waits for a lock before the caller may decide to wait on. */
-export const LOCK_WAIT_MS = 5
+/** A file of SQLite, or a database in memory; one connection does everything. */
+export class SqliteEngine implements Engine {
+  readonly dialect = SQLITE
+  readonly concurrent = false
+  readonly pollMs = 25
+  private connection: SqliteConnection | null = null
 
-/** How long a write waits for another process's lock before it gives up. */
-const BUSY_TIMEOUT_MS = 10_000
+  private constructor(
+    readonly knex: Knex,
+    /** An absolute path, or `:memory:`. */
+    readonly name: string,
+  ) {}
 
-/** Texts that vary (a list of ids, an optional filter) would fill the cache for ever. */
-const MAX_STATEMENTS = 250
+  /** @throws {ConfigurationError} when the file or its rights are wrong */
+  static async open(filename: string, mode: Mode): Promise<SqliteEngine> {
+    if (filename !== ':memory:') await checkFile(filename, mode)
+    const frozen = mode === 'read' && (await isFrozen(filename))
+    const engine = new SqliteEngine(openSqlite(frozen ? immutable(filename) : filename, mode === 'read'), filename)
+    try {
+      await engine.all('SELECT count(*) FROM sqlite_master', [])
+      return engine
+    } catch (error) {
+      await engine.close()
+      throw error
+    }
+  }
 
-/** A name for a file that nobody changes meanwhile: SQLite then opens it without locks, and without files beside it. */
-export function immutable(filename: string): string {
-  // biome-ignore lint/style/noProcessEnv: better-sqlite3 asks there, once, whether a name may be a URI
-  process.env['SQLITE_USE_URI'] = '1'
-  return `${pathToFileURL(filename).href}?immutable=1`
-}
+  get url(): string {
+    return `sqlite:${this.name}`
+  }
 
-/**
- * SQLite through knex: one connection, which `pool.afterCreate` makes durable. WAL lets readers and one writer
- * work side by side; FULL makes a commit survive a power cut.
- */
-export function openSqlite(filename: string, readonly: boolean): Knex {
-  const opened = knex({
-    client: 'better-sqlite3',
-    connection: { filename, options: { readonly } },
-    useNullAsDefault: true,
-    compileSqlOnError: false, // an error message must not carry task arguments
-    acquireConnectionTimeout: 10_000,
-    log: { warn: () => {} }, // knex prints to stdout, with a stack, what it then throws as well
-    pool: {
-      min: 1,
-      max: 1,
-      afterCreate: (connection: SqliteDatabase.Database, done: (error: Error | null, connection: SqliteDatabase.Database) => void) => {
+  get passing(): boolean {
+    return this.name === ':memory:'
+  }
+
+  all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]> {
+    return this.alone((connection) => connection.all<Row>(text, bindings))
+  }
+
+  run(text: string, bindings: readonly Binding[]): Promise<number> {
+    return this.alone((connection) => connection.run(text, bindings))
+  }
+
+  commit(works: readonly Work<unknown>[]): Promise<unknown[]> {
+    return this.alone(async (connection) => {
+      connection.begin()
+      try {
+        const results: unknown[] = []
+        for (const work of works) results.push(await work(connection))
+        connection.commit()
+        return results
+      } catch (error) {
+        connection.rollback()
+        throw error
+      }
+    })
+  }
+
+  async join(trx: Knex.Transaction): Promise<Sql> {
+    if (trx.client.dialect !== 'sqlite3') {
+      throw new UsageError(`trx: expected a transaction on the ledger's database ${this.name}, got one of ${trx.client.dialect}`)
+    }
+    const sql = sqlOf(trx)
+    const file = await fileOf(sql)
+    if (file === this.name || file === (await fileOf(this))) return sql
+    throw new UsageError(`trx: expected a transaction on the ledger's database ${this.name}, got one on ${file}`)
+  }
+
+  async migrating<T>(use: (trx: Knex.Transaction, sql: Sql) => Promise<T>): Promise<T> {
+    try {
+      return await this.knex.transaction((trx) => use(trx, sqlOf(trx)))
+    } catch (error) {
+      throw describeSqliteFailure(error, this.name)
+    }
+  }
+
+  heard(): number {
+    return 0
+  }
+
+  async rest(_heard: number, signal: AbortSignal): Promise<void> {
+    await sleep(this.pollMs, undefined, { signal }).catch(() => {}) // rejects only when aborted
+  }
+
+  async close(): Promise<void> {
+    await this.knex.destroy()
+  }
+
+  /** Has the connection to itself; when another process holds the lock, waits for it without blocking this process. */
+  private async alone<T>(use: (connection: SqliteConnection) => Promise<T>): Promise<T> {
+    try {
+      return await whenFree(async () => {
+        const raw = (await this.knex.client.acquireConnection()) as SqliteDatabase.Database
         try {
-          connection.pragma(`busy_timeout = ${LOCK_WAIT_MS}`)
-          connection.pragma('foreign_keys = ON')
-          if (!readonly) {
-            connection.pragma('journal_mode = WAL')
-            connection.pragma('synchronous = FULL')
-          }
-          done(null, connection)
-        } catch (error) {
-          connection.close()
-          done(error as Error, connection)
+          if (this.connection?.raw !== raw) this.connection = new SqliteConnection(raw)
+          return await use(this.connection)
+        } finally {
+          await this.knex.client.releaseConnection(raw)
         }
-      },
-    },
-  })
-  return readonly ? opened : endOpenTransactions(beginImmediately(opened))
-}
-
-/**
- * knex begins deferred, and a transaction that reads before it writes then fails at once when somebody else wrote in
- * between. Callers' transactions and migrations take the write lock first, waiting for it without blocking the process.
- */
-function beginImmediately(opened: Knex): Knex {
-  const transaction = opened.client.transaction.bind(opened.client)
-  opened.client.transaction = (...how: unknown[]) => {
-    const begun = transaction(...how)
-    begun.begin = (connection: SqliteDatabase.Database) => whenFree(() => connection.exec('BEGIN IMMEDIATE'))
-    return begun
-  }
-  return opened
-}
-
-/** Runs `use` again and again while another process holds the lock it needs, for as long as `BUSY_TIMEOUT_MS`. */
-export async function whenFree<T>(use: () => T | Promise<T>): Promise<T> {
-  const deadline = Date.now() + BUSY_TIMEOUT_MS
-  for (let waits = 0; ; waits++) {
-    try {
-      return await use()
-    } catch (error) {
-      if (!isBusy(error) || Date.now() > deadline) throw error
-      await sleep(1 + Math.random() * Math.min(20, 2 ** waits))
-    }
-  }
-}
-
-/** A COMMIT that fails may leave its transaction open (a deferred foreign key does); knex would hand the connection on with it. */
-function endOpenTransactions(opened: Knex): Knex {
-  const release = opened.client.releaseConnection.bind(opened.client)
-  opened.client.releaseConnection = (connection: SqliteDatabase.Database) => {
-    if (connection.inTransaction) connection.exec('ROLLBACK')
-    return release(connection)
-  }
-  return opened
-}
-
-/** One raw connection, each statement prepared once. better-sqlite3 answers at once; the promise is for the contract. */
-export class SqliteConnection implements Sql {
-  private readonly statements = new Map<string, SqliteDatabase.Statement>()
-
-  constructor(readonly raw: SqliteDatabase.Database) {}
-
-  private prepare(text: string): SqliteDatabase.Statement {
-    const known = this.statements.get(text)
-    if (known) return known
-    if (this.statements.size >= MAX_STATEMENTS) this.statements.clear()
-    const statement = this.raw.prepare(text)
-    this.statements.set(text, statement)
-    return statement
-  }
-
-  async all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]> {
-    return this.prepare(text).all(bindings) as Row[]
-  }
-
-  async run(text: string, bindings: readonly Binding[]): Promise<number> {
-    return this.prepare(text).run(bindings).changes
-  }
-
-  begin(): void {
-    this.prepare('BEGIN IMMEDIATE').run()
-  }
-
-  /** @throws {CommitUnknownError} when the transaction is over and did not say how */
-  commit(): void {
-    try {
-      this.prepare('COMMIT').run()
-    } catch (error) {
-      if (this.raw.inTransaction) throw error
-      const why = error instanceof Error ? error.message : String(error)
-      throw new CommitUnknownError(`the database ${this.raw.name} failed during a commit, which is written or not: ${why}`, {
-        cause: error,
       })
+    } catch (error) {
+      throw describeSqliteFailure(error, this.name)
     }
   }
-
-  rollback(): void {
-    if (this.raw.inTransaction) this.prepare('ROLLBACK').run()
-  }
 }
+
+/** The file as SQLite itself names it (links resolved), or `:memory:`. */
+async function fileOf(sql: Pick<Sql, 'all'>): Promise<string> {
+  const [main] = await sql.all<{ file: string }>("SELECT file FROM pragma_database_list WHERE name = 'main'", [])
+  return main?.file || ':memory:'
+}
+
+const sqlOf = (trx: Knex.Transaction): Sql => ({
+  dialect: SQLITE,
+  all: async <Row>(text: string, bindings: readonly Binding[]) => (await trx.raw<Row[]>(text, [...bindings])) as Row[],
+  run: async (text, bindings) => (await trx.raw<{ changes: number }>(text, [...bindings])).changes,
+})

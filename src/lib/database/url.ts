@@ -7,20 +7,56 @@ export interface SqliteUrl {
   readonly filename: string
 }
 
+export interface PostgresUrl {
+  readonly kind: 'postgres'
+  /** As it was given: it may hold a password. */
+  readonly secret: string
+  /** Without the password. */
+  readonly shown: string
+  readonly database: string
+}
+
+export type DatabaseUrl = SqliteUrl | PostgresUrl
+
 /**
- * Reads `sqlite:ledger.db` (relative to `cwd`), `sqlite:/absolute/ledger.db` or `sqlite::memory:`.
+ * Reads `sqlite:ledger.db` (relative to `cwd`), `sqlite:/absolute/ledger.db`, `sqlite::memory:` or
+ * `postgres://user:password@host:port/database`.
  *
  * @throws {ConfigurationError} for any other URL
  */
-export function parseDatabaseUrl(url: string, cwd: string): SqliteUrl {
-  const expected = 'expected sqlite:FILE, for example sqlite:taskledger.db'
+export function parseDatabaseUrl(url: string, cwd: string): DatabaseUrl {
   const scheme = /^[a-z][a-z0-9+.-]*(?=:)/i.exec(url)?.[0].toLowerCase()
-  if (scheme !== 'sqlite') {
-    const shown = scheme === undefined || scheme.length === 1 ? `got: ${url}` : `got a URL that begins with ${scheme}:`
-    throw new ConfigurationError(`the database URL is not one this version knows: ${expected}, ${shown}`)
-  }
+  if (scheme === 'sqlite') return sqliteUrl(url, cwd)
+  if (scheme === 'postgres' || scheme === 'postgresql') return postgresUrl(url)
+  const shown = scheme === undefined || scheme.length === 1 ? `got: ${url}` : `got a URL that begins with ${scheme}:`
+  const expected = 'expected sqlite:FILE, for example sqlite:taskledger.db, or postgres://USER@HOST/DATABASE'
+  throw new ConfigurationError(`the database URL is not one this version knows: ${expected}, ${shown}`)
+}
+
+function sqliteUrl(url: string, cwd: string): SqliteUrl {
   const path = url.slice('sqlite:'.length).replace(/^\/\/(?=\/)/, '')
+  const expected = 'expected sqlite:FILE, for example sqlite:taskledger.db'
   if (path === '') throw new ConfigurationError(`the database URL names no file: ${expected}, got: ${url}`)
   if (path === ':memory:') return { kind: 'sqlite', filename: path }
   return { kind: 'sqlite', filename: isAbsolute(path) ? path : resolve(cwd, path) }
+}
+
+/** What is wrong with it is told without showing it: a password may stand anywhere in it. */
+function postgresUrl(url: string): PostgresUrl {
+  const expected = 'expected postgres://USER:PASSWORD@HOST:PORT/DATABASE, with %-escapes for what is special in a URL'
+  const parsed = URL.canParse(url) ? new URL(url) : null
+  if (!parsed) throw new ConfigurationError(`the database URL cannot be read: ${expected}`)
+  const database = unescaped(parsed.pathname.slice(1))
+  if (!database) throw new ConfigurationError(`the database URL names no database: ${expected}`)
+  parsed.password = ''
+  if (parsed.searchParams.has('password')) parsed.searchParams.delete('password')
+  return { kind: 'postgres', secret: url, shown: parsed.href, database }
+}
+
+function unescaped(text: string): string | null {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return null
+  }
 }

@@ -24,12 +24,12 @@ export async function recordAttempt(
   error: ErrorRecord | null,
   now: number,
 ): Promise<void> {
-  await sql.run(
-    `INSERT INTO task_attempt (task_id, seq, at, kind, worker_id, error_type, error_message, traceback)
-     VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?), ?, ?, ?, ?, ?, ?)`,
-    [taskId, taskId, now, kind, workerId, error?.type ?? null, error?.message ?? null, error?.traceback ?? null],
-  )
+  const line = [taskId, taskId, now, kind, workerId, error?.type ?? null, error?.message ?? null, error?.traceback ?? null]
+  while ((await sql.run(INSERT, line)) === 0); // another commit has just taken the number
 }
+
+const INSERT = `INSERT INTO task_attempt (task_id, seq, at, kind, worker_id, error_type, error_message, traceback)
+  VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?), ?, ?, ?, ?, ?, ?) ON CONFLICT (task_id, seq) DO NOTHING`
 
 /** How often a task was rejected since it was sent, or last retried. */
 export async function rejectionsOf(sql: Sql, taskId: string): Promise<number> {

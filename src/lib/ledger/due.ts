@@ -9,28 +9,33 @@ const WAITING = 'finished_at IS NULL AND published_at IS NULL AND scheduled_id I
  *
  * Choosing and marking are one UPDATE, so two senders never share a row. Each row's `scheduled_id` is the id
  * of the task that will be sent for it. A row that could not be sent is left alone until `retryBefore`.
- * The `+` keeps SQLite from going by the status: all that is scheduled has that, whenever it is due.
+ * The status is no way to find them: all that is scheduled has that, whenever it is due.
  */
 export async function claimDue(sql: Sql, newIds: readonly string[], now: number, retryBefore: number): Promise<TaskRow[]> {
+  const { unindexed, claimed, elements, place } = sql.dialect
   const rows = await sql.all<StoredRow>(
-    `UPDATE task_result SET scheduled_id = claim.new_id, claimed_at = ?
+    `WITH waiting AS (SELECT id, eta FROM task_result
+                       WHERE ${WAITING} AND eta < ? AND ${unindexed('status')} = 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)
+                       ORDER BY eta, id LIMIT ?${claimed})
+     UPDATE task_result SET scheduled_id = claim.new_id, claimed_at = ?
        FROM (SELECT due.id, ids.value AS new_id
-               FROM (SELECT id, row_number() OVER (ORDER BY eta, id) - 1 AS n
-                       FROM (SELECT id, eta FROM task_result WHERE ${WAITING} AND eta < ? AND +status = 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)
-                              ORDER BY eta, id LIMIT ?)) AS due
-               JOIN json_each(?) AS ids ON ids.key = due.n) AS claim
+               FROM (SELECT id, row_number() OVER (ORDER BY eta, id) - 1 AS n FROM waiting) AS due
+               JOIN ${elements('ids')} ON ids.${place} = due.n) AS claim
       WHERE task_result.id = claim.id
       RETURNING *`,
-    [now, now, retryBefore, newIds.length, JSON.stringify(newIds)],
+    [now, retryBefore, newIds.length, now, JSON.stringify(newIds)],
   )
   return rows.map(taskRow).sort(byEta)
 }
 
 /** Takes over claims made at or before `cutoff`, oldest first: their sender died before it sent. Their new ids stay. */
 export async function resumeClaims(sql: Sql, cutoff: number, now: number, limit: number): Promise<TaskRow[]> {
+  const { chosen, claimed } = sql.dialect
   const rows = await sql.all<StoredRow>(
     `UPDATE task_result SET claimed_at = ?
-      WHERE id IN (SELECT id FROM task_result WHERE finished_at IS NULL AND scheduled_id IS NOT NULL AND claimed_at <= ? ORDER BY claimed_at, id LIMIT ?)
+      WHERE id ${chosen(
+        `SELECT id FROM task_result WHERE finished_at IS NULL AND scheduled_id IS NOT NULL AND claimed_at <= ? ORDER BY claimed_at, id LIMIT ?${claimed}`,
+      )}
       RETURNING *`,
     [now, cutoff, limit],
   )

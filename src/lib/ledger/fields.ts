@@ -1,5 +1,5 @@
 import { UsageError } from '../task/errors.js'
-import type { StoredRow, TaskRow } from './row.js'
+import { jsonOrText, type StoredRow, type TaskRow } from './row.js'
 
 export type TaskField = keyof TaskRow
 
@@ -70,7 +70,7 @@ const isoText = (column: string): string => `replace(datetime(${column} / 1000.0
 /** Text that is no JSON becomes a JSON string, so that it spoils nothing around it. */
 const jsonOf = (column: string): string => `iif(json_valid(${column}), json(${column}), json_quote(${column}))`
 
-/** An SQL expression for the whole of a row as the text of one JSON object. */
+/** For SQLite: an SQL expression for the whole of a row as the text of one JSON object. */
 export function objectOf(fields: readonly TaskField[]): string {
   const entries = fields.map((field) => {
     const { name, holds } = COLUMNS[field]
@@ -79,11 +79,37 @@ export function objectOf(fields: readonly TaskField[]): string {
   return `json_object(${entries.join(', ')})`
 }
 
-/** An SQL expression for a row as the text of a JSON array of cells: numbers, texts and nulls. */
+/** For SQLite: an SQL expression for a row as the text of a JSON array of cells: numbers, texts and nulls. */
 export function cellsOf(fields: readonly TaskField[]): string {
   const cells = fields.map((field) => {
     const { name, holds } = COLUMNS[field]
     return holds === 'instant' ? isoText(name) : holds === 'json' ? `iif(${name} IS NULL, NULL, ${jsonOf(name)} || '')` : name // || '': a text, no longer JSON
   })
   return `json_array(${cells.join(', ')})`
+}
+
+/** What `objectOf` has SQLite make, of a row that was read. */
+export const objectText = (fields: readonly TaskField[], row: StoredRow): string =>
+  JSON.stringify(
+    Object.fromEntries(
+      fields.map((field) => {
+        const { name, holds } = COLUMNS[field]
+        return [field, holds === 'json' ? jsonOrText(row[name] as string | null) : plainOf(row, COLUMNS[field])]
+      }),
+    ),
+  )
+
+/** What `cellsOf` has SQLite make, of a row that was read. */
+export const cellsText = (fields: readonly TaskField[], row: StoredRow): string =>
+  JSON.stringify(
+    fields.map((field) => {
+      const { name, holds } = COLUMNS[field]
+      const stored = row[name]
+      return holds === 'json' && stored !== null ? JSON.stringify(jsonOrText(stored as string)) : plainOf(row, COLUMNS[field])
+    }),
+  )
+
+function plainOf(row: StoredRow, { name, holds }: Column): string | number | null {
+  const stored = row[name]
+  return holds === 'instant' && stored !== null ? new Date(stored).toISOString() : stored
 }

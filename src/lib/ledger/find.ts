@@ -6,6 +6,12 @@ export async function findTask(sql: Sql, taskId: string): Promise<TaskRow | null
   return row ? taskRow(row) : null
 }
 
+/** Has these rows stay as they are until the commit, so that what is read of them then holds in it. */
+export async function lockTasks(sql: Sql, taskIds: readonly string[]): Promise<void> {
+  const { among, locked } = sql.dialect
+  if (locked) await sql.all(`SELECT 1 FROM task_result WHERE ${among('task_id')} ORDER BY task_id${locked}`, [JSON.stringify(taskIds)])
+}
+
 /** The few columns a waiting caller looks at again and again. */
 export async function statusOf(sql: Sql, taskId: string): Promise<{ readonly status: string; readonly finished: boolean } | null> {
   const [row] = await sql.all<{ status: string; finished: number }>(
@@ -18,8 +24,8 @@ export async function statusOf(sql: Sql, taskId: string): Promise<{ readonly sta
 /** One of these ids that is recorded already, or null. */
 export async function findTaken(sql: Sql, taskIds: readonly string[], groupIds: readonly string[]): Promise<string | null> {
   const [row] = await sql.all<{ id: string }>(
-    `SELECT task_id AS id FROM task_result WHERE task_id IN (SELECT value FROM json_each(?))
-      UNION ALL SELECT group_id FROM task_group WHERE group_id IN (SELECT value FROM json_each(?)) LIMIT 1`,
+    `SELECT task_id AS id FROM task_result WHERE ${sql.dialect.among('task_id')}
+      UNION ALL SELECT group_id FROM task_group WHERE ${sql.dialect.among('group_id')} LIMIT 1`,
     [JSON.stringify(taskIds), JSON.stringify(groupIds)],
   )
   return row?.id ?? null

@@ -13,12 +13,12 @@ export async function findBareResults(
   limit: number,
 ): Promise<{ readonly bare: BareResult[]; readonly last: number; readonly inspected: number }> {
   const [page] = await sql.all<{ last: number | null; n: number }>(
-    'SELECT max(id) AS last, count(*) AS n FROM (SELECT id FROM task_result WHERE id > ? ORDER BY id LIMIT ?)',
+    'SELECT max(id) AS last, count(*) AS n FROM (SELECT id FROM task_result WHERE id > ? ORDER BY id LIMIT ?) AS page',
     [after, limit],
   )
   const last = page?.last ?? after
   const bare = await sql.all<{ id: number; task_id: string; result: string }>(
-    'SELECT id, task_id, result FROM task_result WHERE id > ? AND id <= ? AND result IS NOT NULL AND NOT json_valid(result) ORDER BY id',
+    `SELECT id, task_id, result FROM task_result WHERE id > ? AND id <= ? AND result IS NOT NULL AND NOT ${sql.dialect.isJson('result')} ORDER BY id`,
     [after, last],
   )
   return { bare: bare.map((row) => ({ id: row.id, taskId: row.task_id, text: row.result })), last, inspected: page?.n ?? 0 }

@@ -74,11 +74,10 @@ export async function addMembers(sql: Sql, groupId: string, from: number, taskId
 }
 
 const insertMembers = (sql: Sql, groupId: string, from: number, taskIds: readonly string[]): Promise<number> =>
-  sql.run('INSERT INTO task_group_member (group_id, group_index, task_id) SELECT ?, ? + key, value FROM json_each(?)', [
-    groupId,
-    from,
-    JSON.stringify(taskIds),
-  ])
+  sql.run(
+    `INSERT INTO task_group_member (group_id, group_index, task_id) SELECT ?, ? + ${sql.dialect.place}, value FROM ${sql.dialect.elements('members')}`,
+    [groupId, from, JSON.stringify(taskIds)],
+  )
 
 /** Another task has the place of one that has not arrived: the one sent for it at its eta, or in its stead. */
 export async function replaceMember(sql: Sql, groupId: string, groupIndex: number, taskId: string): Promise<void> {
@@ -90,10 +89,15 @@ export async function replaceMember(sql: Sql, groupId: string, groupIndex: numbe
 }
 
 /** The group of this id; null: none was recorded, or it is forgotten. */
-export async function groupOf(sql: Sql, groupId: string): Promise<GroupRow | null> {
+export const groupOf = (sql: Sql, groupId: string): Promise<GroupRow | null> => readGroup(sql, groupId, '')
+
+/** The same, of one that this commit is to change by what it reads. */
+export const lockGroup = (sql: Sql, groupId: string): Promise<GroupRow | null> => readGroup(sql, groupId, sql.dialect.locked)
+
+async function readGroup(sql: Sql, groupId: string, locked: string): Promise<GroupRow | null> {
   const [row] = await sql.all<StoredGroup>(
     `SELECT group_id, size, remaining, failed, body IS NOT NULL AS chord, root_id, parent_id, deadline, submitted_at, finished_at
-       FROM task_group WHERE group_id = ?`,
+       FROM task_group WHERE group_id = ?${locked}`,
     [groupId],
   )
   return row ? groupRow(row) : null
@@ -168,12 +172,10 @@ export async function forgetGroup(sql: Sql, groupId: string): Promise<boolean> {
 /** Deletes those of the groups that are over. Returns how many. */
 export async function removeGroups(sql: Sql, groupIds: readonly string[]): Promise<number> {
   const gone = await sql.all<{ group_id: string }>(
-    `DELETE FROM task_group WHERE group_id IN (SELECT value FROM json_each(?)) AND finished_at IS NOT NULL AND remaining = 0 RETURNING group_id`,
+    `DELETE FROM task_group WHERE ${sql.dialect.among('group_id')} AND finished_at IS NOT NULL AND remaining = 0 RETURNING group_id`,
     [JSON.stringify(groupIds)],
   )
   if (gone.length > 0)
-    await sql.run('DELETE FROM task_group_member WHERE group_id IN (SELECT value FROM json_each(?))', [
-      JSON.stringify(gone.map((row) => row.group_id)),
-    ])
+    await sql.run(`DELETE FROM task_group_member WHERE ${sql.dialect.among('group_id')}`, [JSON.stringify(gone.map((row) => row.group_id))])
   return gone.length
 }

@@ -51,7 +51,7 @@ export async function findEnded(
   taskIds: readonly string[],
 ): Promise<{ readonly taskId: string; readonly status: string }[]> {
   const rows = await sql.all<{ task_id: string; status: string }>(
-    `SELECT task_id, status FROM task_result WHERE task_id IN (SELECT value FROM json_each(?)) AND (finished_at IS NOT NULL OR worker_id IS NOT ?)`,
+    `SELECT task_id, status FROM task_result WHERE ${sql.dialect.among('task_id')} AND (finished_at IS NOT NULL OR worker_id IS NULL OR worker_id <> ?)`,
     [JSON.stringify(taskIds), workerId],
   )
   return rows.map((row) => ({ taskId: row.task_id, status: row.status }))

@@ -42,7 +42,7 @@ export async function moveToStarted(
   now: number,
 ): Promise<boolean> {
   const status = track ? "status = 'STARTED', " : ''
-  const noting = options === null ? '' : 'options = json_patch(options, ?), '
+  const noting = options === null ? '' : `options = ${sql.dialect.patched('options')}, `
   const changed = await sql.run(
     `UPDATE task_result SET ${status}${noting}worker_id = ?, deliveries = ?, lease_until = ?, max_retries = ?,
        started_at = ?, updated_at = ?, published_at = coalesce(published_at, ?) WHERE ${FREE} AND retries = ? AND deliveries <= ?`,

@@ -1,3 +1,4 @@
+import type { Dialect } from '../database/dialect.js'
 import type { Binding, Sql } from '../database/sql.js'
 import { NEEDED, removeGroups } from './groups.js'
 
@@ -10,7 +11,7 @@ export interface PurgeBound {
   readonly statuses?: readonly string[]
 }
 
-function where(bound: PurgeBound): { text: string; bindings: Binding[] } {
+function where(bound: PurgeBound, dialect: Dialect): { text: string; bindings: Binding[] } {
   const parts = ['finished_at IS NOT NULL']
   const bindings: Binding[] = []
   if (bound.expiredAt) {
@@ -21,7 +22,7 @@ function where(bound: PurgeBound): { text: string; bindings: Binding[] } {
     bindings.push(bound.cutoff?.getTime() ?? Number.MAX_SAFE_INTEGER)
   }
   if (bound.statuses) {
-    parts.push('status IN (SELECT value FROM json_each(?))')
+    parts.push(dialect.among('status'))
     if (!bound.statuses.includes('SUCCESS')) parts.push("status <> 'SUCCESS'") // says that the index of the unhappy will do
     bindings.push(JSON.stringify(bound.statuses))
   }
@@ -32,20 +33,22 @@ function where(bound: PurgeBound): { text: string; bindings: Binding[] } {
 const ORDER = (bound: PurgeBound): string => (bound.expiredAt ? 'result_expires_at' : 'finished_at')
 
 export async function countPurgeable(sql: Sql, bound: PurgeBound): Promise<number> {
-  const { text, bindings } = where(bound)
+  const { text, bindings } = where(bound, sql.dialect)
   const [row] = await sql.all<{ n: number }>(`SELECT count(*) AS n FROM task_result WHERE ${text}`, bindings)
   return row?.n ?? 0
 }
 
 /** Deletes at most `limit` rows, the longest finished first, with their history; run it inside one commit. Returns their task ids. */
 export async function purgeBatch(sql: Sql, bound: PurgeBound, limit: number): Promise<string[]> {
-  const { text, bindings } = where(bound)
+  const { text, bindings } = where(bound, sql.dialect)
+  const { chosen, claimed } = sql.dialect
   const gone = await sql.all<{ task_id: string; group_id: string | null }>(
-    `DELETE FROM task_result WHERE id IN (SELECT id FROM task_result WHERE ${text} ORDER BY ${ORDER(bound)}, id LIMIT ?) RETURNING task_id, group_id`,
+    `DELETE FROM task_result WHERE id ${chosen(`SELECT id FROM task_result WHERE ${text} ORDER BY ${ORDER(bound)}, id LIMIT ?${claimed}`)}
+      RETURNING task_id, group_id`,
     [...bindings, limit],
   )
   const taskIds = gone.map((row) => row.task_id)
-  await sql.run('DELETE FROM task_attempt WHERE task_id IN (SELECT value FROM json_each(?))', [JSON.stringify(taskIds)])
+  await sql.run(`DELETE FROM task_attempt WHERE ${sql.dialect.among('task_id')}`, [JSON.stringify(taskIds)])
   await removeGroups(sql, [...new Set(gone.flatMap((row) => row.group_id ?? []))])
   return taskIds
 }

@@ -7,7 +7,7 @@ import type { Sql } from '../database/sql.js'
 export async function takeTurn(sql: Sql, task: string, intervalMs: number, now: number): Promise<number> {
   const [row] = await sql.all<{ next_at: number }>(
     `INSERT INTO task_rate (task, next_at) VALUES (?, ?)
-     ON CONFLICT (task) DO UPDATE SET next_at = max(next_at, ?) + ? RETURNING next_at`,
+     ON CONFLICT (task) DO UPDATE SET next_at = ${sql.dialect.greatest}(task_rate.next_at, ?) + ? RETURNING next_at`,
     [task, now + intervalMs, now, intervalMs],
   )
   return (row?.next_at ?? now + intervalMs) - intervalMs

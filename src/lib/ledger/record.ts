@@ -100,7 +100,7 @@ export async function recordTaskIfNew(sql: Sql, message: TaskMessage, stored: St
 /** When each row that waits for a broker was last changed, by task id. Others are not among them. */
 export async function unpublished(sql: Sql, taskIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
   const rows = await sql.all<{ task_id: string; updated_at: number }>(
-    'SELECT task_id, updated_at FROM task_result WHERE published_at IS NULL AND finished_at IS NULL AND task_id IN (SELECT value FROM json_each(?))',
+    `SELECT task_id, updated_at FROM task_result WHERE published_at IS NULL AND finished_at IS NULL AND ${sql.dialect.among('task_id')}`,
     [JSON.stringify(taskIds)],
   )
   return new Map(rows.map((row) => [row.task_id, row.updated_at]))

@@ -1,3 +1,4 @@
+import type { Dialect } from '../database/dialect.js'
 import type { Binding, Sql } from '../database/sql.js'
 import { FINAL_STATUSES } from '../task/status.js'
 import { type StoredRow, type TaskRow, taskRow } from './row.js'
@@ -39,14 +40,14 @@ interface Part {
 }
 
 /** The reason of a row, by what its columns say at `now`. */
-const REASON = `CASE
+const reasonIn = (dialect: Dialect): string => `CASE
   WHEN finished_at IS NOT NULL THEN 'ended'
   WHEN scheduled_id IS NOT NULL THEN 'claimed'
   WHEN published_at IS NULL AND eta IS NOT NULL THEN 'overdue'
   WHEN published_at IS NULL THEN 'unpublished'
   WHEN worker_id IS NULL THEN 'unclaimed'
   WHEN lease_until > ? THEN 'stuck'
-  WHEN json_valid(options) AND json_extract(options, '$.acksLate') THEN 'unclaimed'
+  WHEN ${dialect.isTrue('options', 'acksLate')} THEN 'unclaimed'
   ELSE 'lost' END`
 
 /** A row that an operator has sent again is that copy's business from then on. */
@@ -60,15 +61,16 @@ async function select(sql: Sql, parts: readonly Part[], filter: StaleFilter): Pr
     const conditions = [part.where, `${part.from} <= ?`, NOT_RETRIED]
     const bindings: Binding[] = [filter.now, ...part.bindings, filter.cutoff]
     if (filter.tasks && filter.tasks.length > 0) {
-      conditions.push(`(${filter.tasks.map(() => 'task GLOB ?').join(' OR ')})`)
-      bindings.push(...filter.tasks)
+      const globs = filter.tasks.map((pattern) => sql.dialect.glob('task', pattern))
+      conditions.push(`(${globs.map(({ text }) => text).join(' OR ')})`)
+      bindings.push(...globs.map(({ binding }) => binding))
     }
     if (filter.queue !== undefined) {
       conditions.push('queue = ?')
       bindings.push(filter.queue)
     }
-    const inner = `SELECT *, ${REASON} AS reason, ${part.from} AS age_from FROM task_result WHERE ${conditions.join(' AND ')}`
-    const text = filter.reasons ? `SELECT * FROM (${inner}) WHERE reason IN (SELECT value FROM json_each(?))` : inner
+    const inner = `SELECT *, ${reasonIn(sql.dialect)} AS reason, ${part.from} AS age_from FROM task_result WHERE ${conditions.join(' AND ')}`
+    const text = filter.reasons ? `SELECT * FROM (${inner}) AS stale WHERE ${sql.dialect.among('reason')}` : inner
     if (filter.reasons) bindings.push(JSON.stringify(filter.reasons))
     found.push(...(await sql.all<(typeof found)[number]>(`${text} ORDER BY ${part.from}, id LIMIT ?`, [...bindings, filter.limit])))
   }
@@ -83,7 +85,7 @@ async function select(sql: Sql, parts: readonly Part[], filter: StaleFilter): Pr
  *   stale here: it waits on purpose, and `findStaleScheduled` watches it.
  */
 export function findStale(sql: Sql, filter: StaleFilter, terminal: readonly string[] = FINAL_STATUSES): Promise<StaleRow[]> {
-  const notTerminal = `status NOT IN (SELECT value FROM json_each(?)) AND status <> 'SCHEDULED'`
+  const notTerminal = `${sql.dialect.notAmong('status')} AND status <> 'SCHEDULED'`
   const bindings = [JSON.stringify(terminal)]
   const open: Part[] = [
     {

@@ -32,8 +32,8 @@ export async function standingsOf(sql: Sql, taskIds: readonly string[]): Promise
   const rows = await sql.all<StoredStanding>(
     `SELECT task_id, status, finished_at IS NOT NULL AS finished, CASE
          WHEN status = 'SCHEDULED_SENT' THEN scheduled_id
-         WHEN status = 'IGNORED' AND json_valid(result) THEN json_extract(result, '$.replaced_by') END AS successor
-       FROM task_result WHERE task_id IN (SELECT value FROM json_each(?))`,
+         WHEN status = 'IGNORED' THEN ${sql.dialect.field('result', 'replaced_by')} END AS successor
+       FROM task_result WHERE ${sql.dialect.among('task_id')}`,
     [JSON.stringify(taskIds)],
   )
   return new Map(rows.map(({ task_id, status, finished, successor }) => [task_id, { status, finished: finished === 1, successor }]))
@@ -52,7 +52,7 @@ interface StoredEnd {
 export async function endsOf(sql: Sql, taskIds: readonly string[]): Promise<Map<string, Ended>> {
   const rows = await sql.all<StoredEnd>(
     `SELECT task_id, status, result, error_type, error_message, traceback FROM task_result
-      WHERE finished_at IS NOT NULL AND task_id IN (SELECT value FROM json_each(?))`,
+      WHERE finished_at IS NOT NULL AND ${sql.dialect.among('task_id')}`,
     [JSON.stringify(taskIds)],
   )
   const ended = ({ task_id, status, result, error_type, error_message, traceback }: StoredEnd): Ended => ({

@@ -93,7 +93,7 @@ async function groupsAmong(sql: Sql, ids: readonly string[]): Promise<TreeGroup[
     body: string | null
   }>(
     `SELECT group_id, size, remaining, parent_id, CASE WHEN finished_at IS NULL THEN body END AS body
-       FROM task_group WHERE group_id IN (SELECT value FROM json_each(?)) ORDER BY submitted_at, group_id`,
+       FROM task_group WHERE ${sql.dialect.among('group_id')} ORDER BY submitted_at, group_id`,
     [JSON.stringify(ids)],
   )
   return rows.map((row) => ({

@@ -5,7 +5,7 @@ import type { Arrival, Culprit, Settled, TaskEnd } from '../canvas/settle.js'
 import type { Sql } from '../database/sql.js'
 import { isRedacted, type Redaction } from '../ledger/arguments.js'
 import { arrive, type ExpiredGroup, endChord, forgetBody, type WaitingChord } from '../ledger/arrivals.js'
-import { addMembers, findMissing, groupOf, replaceMember, resultsOf } from '../ledger/groups.js'
+import { addMembers, findMissing, groupOf, lockGroup, replaceMember, resultsOf } from '../ledger/groups.js'
 import { endedMessage, jsonOrText, type TaskRow } from '../ledger/row.js'
 import { recordUnbegun } from '../ledger/unbegun.js'
 import { newTaskId } from '../task/id.js'
@@ -68,7 +68,7 @@ export class Follower {
 
   /** Sends what a task adds to the group it counts in; it counts there after those that are there. */
   async add(sql: Sql, { id, rootId, groupId, options }: TaskMessage, added: readonly Canvas[]): Promise<TaskMessage[]> {
-    const group = groupId === null ? null : await groupOf(sql, groupId)
+    const group = groupId === null ? null : await lockGroup(sql, groupId)
     if (!group) return []
     const context = this.context({ rootId, parentId: id, deadline: options.deadline ?? null })
     const unsent: TaskMessage[][] = []

@@ -2,8 +2,7 @@ import type { Knex } from 'knex'
 import type { Broker } from '../broker/broker.js'
 import type { Launch } from '../canvas/launch.js'
 import type { Database } from '../database/database.js'
-import { isTaken } from '../database/failure.js'
-import { type Sql, sqlOfTransaction } from '../database/sql.js'
+import type { Sql } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { findTaken } from '../ledger/find.js'
 import { recordGroup } from '../ledger/groups.js'
@@ -92,10 +91,10 @@ export class Publisher {
       if (refused) throw new RefusedError(refused)
       const taken = await findTaken(sql, ids.tasks, ids.groups)
       if (taken !== null) throw new TaskIdTakenError(taken)
-      return this.recordLaunch(sql, launch)
+      return this.recordLaunch(sql, launch, 'all new')
     }
     await this.failpoint('publish:before')
-    const unsent = await (trx ? record(await this.ownTransaction(trx)) : this.database.write(record))
+    const unsent = await (trx ? record(await this.database.join(trx)) : this.database.write(record))
     await this.failpoint('publish:recorded')
     if (trx) this.afterCommit(trx, () => this.sendRecorded(unsent))
     else await this.sendRecorded(unsent)
@@ -156,12 +155,17 @@ export class Publisher {
    * Groups, rows and, where the broker lives in the same database, messages, as part of a commit that does more. What is
    * recorded already is left alone and not sent again. Returns what `sendRecorded` is to be given after the commit: of that
    * there is a row whatever tracking says, for it is all that the commit leaves of the task.
+   *
+   * @throws {TaskIdTakenError} for what is recorded already, when `all new` is asked for
    */
-  async recordLaunch(sql: Sql, { groups, messages }: Launch): Promise<TaskMessage[]> {
+  async recordLaunch(sql: Sql, { groups, messages }: Launch, expected?: 'all new'): Promise<TaskMessage[]> {
     const unsent: TaskMessage[] = []
-    for (const group of groups) await recordGroup(sql, group, this.now())
+    for (const group of groups) {
+      if (!(await recordGroup(sql, group, this.now())) && expected) throw new TaskIdTakenError(group.groupId)
+    }
     for (const message of messages) {
       const done = await this.record(sql, message, !this.joins || this.tracked(message), recordTaskIfNew)
+      if (done === 'known' && expected) throw new TaskIdTakenError(message.id)
       if (done === 'recorded') unsent.push(message)
     }
     return unsent
@@ -205,12 +209,13 @@ export class Publisher {
     const record = async (sql: Sql) => {
       const refused = await refusal?.(sql)
       if (refused) throw new RefusedError(refused)
-      return this.record(sql, message, this.tracked(message), recordTask)
+      // a statement that fails would be the end of the caller's own transaction
+      const recorded = await this.record(sql, message, this.tracked(message), recordTaskIfNew)
+      if (recorded === 'known') throw new TaskIdTakenError(message.id)
+      return recorded
     }
     await this.failpoint('publish:before')
-    const done = await (trx ? record(await this.ownTransaction(trx)) : this.database.write(record)).catch((error) => {
-      throw isTaken(error, 'task_result.task_id') ? new TaskIdTakenError(message.id) : error
-    })
+    const done = await (trx ? record(await this.database.join(trx)) : this.database.write(record))
     await this.failpoint('publish:recorded')
     if (done === 'published') return
     if (trx) this.afterCommit(trx, () => this.send(message))
@@ -243,15 +248,5 @@ export class Publisher {
       if (!this.tracked(message)) throw error
       this.report(error)
     }
-  }
-
-  private async ownTransaction(trx: Knex.Transaction): Promise<Sql> {
-    const sql = sqlOfTransaction(trx)
-    const [main] = await sql.all<{ file: string }>("SELECT file FROM pragma_database_list WHERE name = 'main'", [])
-    const file = main?.file || ':memory:'
-    if (file !== this.database.filename && file !== (await this.database.path())) {
-      throw new UsageError(`trx: expected a transaction on the ledger's database ${this.database.filename}, got one on ${file}`)
-    }
-    return sql
   }
 }

@@ -2,7 +2,7 @@ import type { Broker } from '../broker/broker.js'
 import { refreeze } from '../canvas/freeze.js'
 import { kwargsOfCopy } from '../canvas/progress.js'
 import type { Sql } from '../database/sql.js'
-import { findTask, retriesOf } from '../ledger/find.js'
+import { findTask, lockTasks, retriesOf } from '../ledger/find.js'
 import { messageOf, type TaskRow, UnsendableRowError } from '../ledger/row.js'
 import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
@@ -143,6 +143,7 @@ async function stillQueued(row: TaskRow, broker: Broker): Promise<string | null>
 
 /** The row was read a while ago: since then a worker may have got to it. */
 async function endedSince(sql: Sql, taskId: string, nowMs: number): Promise<string | null> {
+  await lockTasks(sql, [taskId]) // until then another operator's copy is not recorded, or is there to be seen
   const row = await findTask(sql, taskId)
   return row && (waits(row) ?? refusalOf(row, nowMs))
 }

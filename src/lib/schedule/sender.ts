@@ -42,9 +42,6 @@ export interface SenderSettings {
 /** How long a row that could not be sent is left alone by a running sender. */
 const RETRY_FAILED_MS = 60_000
 
-/** How often an idle sender looks for rows that another process scheduled. */
-const POLL_MS = 25
-
 /**
  * Publishes what is due: scheduled tasks, retries, and tasks whose broker took no message when they were recorded.
  *
@@ -97,7 +94,8 @@ export class Sender {
       const now = this.now()
       const eta = earlier(await nextEta(this.database, now - RETRY_FAILED_MS), await this.deadlines.next())
       if ((eta !== null && eta < now) || now >= nextSweep) return
-      const wait = Math.min(POLL_MS, eta === null ? POLL_MS : eta - now + 1)
+      const { pollMs } = this.database
+      const wait = Math.min(pollMs, eta === null ? pollMs : eta - now + 1)
       await sleep(wait, undefined, { signal }).catch(() => {}) // rejects only when aborted
     }
   }

@@ -38,6 +38,9 @@ export type Outcome =
 /** A stack longer than this is cut, and says so. */
 const MAX_TRACEBACK = 256 * 1024
 
+/** The characters of an error's name that are kept: it is looked for, so it is in an index. */
+const MAX_NAME = 255
+
 /** How many errors a stack tells of: the one thrown, its causes, and those it is made of. */
 const MAX_STACKS = 20
 
@@ -98,5 +101,5 @@ function propertyOf(error: Error, name: 'name' | 'cause' | 'errors'): unknown {
 /** What was thrown, whatever it was: an Error, a string, null, or an object whose message throws. */
 export function errorRecord(thrown: unknown): ErrorRecord {
   if (!isError(thrown)) return { type: 'Error', message: cut(textOf(() => thrown)), traceback: null }
-  return { type: textOf(() => thrown.name), message: cut(textOf(() => thrown.message)), traceback: cut(stackOf(thrown)) }
+  return { type: textOf(() => thrown.name).slice(0, MAX_NAME), message: cut(textOf(() => thrown.message)), traceback: cut(stackOf(thrown)) }
 }

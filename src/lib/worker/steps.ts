@@ -42,10 +42,13 @@ export class Steps {
   ): Promise<Stepped<T>> {
     const { within } = this.broker
     await this.failpoint(`${name}:before`)
-    const { value, fate, held, following } = await this.database.write(async (sql) => {
-      const done = await work(sql)
-      return { ...done, held: within ? await dispose(within(sql), delivery, done.fate) : true }
-    })
+    const { value, fate, held, following } = await this.database.write(
+      async (sql) => {
+        const done = await work(sql)
+        return { ...done, held: within ? await dispose(within(sql), delivery, done.fate) : true }
+      },
+      contended(name, delivery),
+    )
     await this.failpoint(`${name}:committed`)
     if (following) await this.follower.send(following)
     if (within || fate === 'keep') return { value, held }
@@ -55,6 +58,9 @@ export class Steps {
     return { value, held: disposed }
   }
 }
+
+/** What workers change one after the other: at a start the turns of the task, at an end the counters of its group. */
+const contended = (name: string, { message }: Delivery): string => (name === 'start' ? message.task : (message.groupId ?? ''))
 
 async function dispose(postings: Pick<Broker, 'ack' | 'reject'>, delivery: Delivery, fate: Fate): Promise<boolean> {
   if (fate === 'keep') return true

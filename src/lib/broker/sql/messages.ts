@@ -22,7 +22,11 @@ export async function insertMessage(sql: Sql, message: TaskMessage, heldUntil: n
 
 /** Makes ready what was held until now: its eta has come, or its holder's lease has run out. */
 export async function releaseHeld(sql: Sql, now: number): Promise<number> {
-  return sql.run('UPDATE task_message SET held_until = NULL WHERE held_until IS NOT NULL AND held_until <= ?', [now])
+  const { claimed, chosen } = sql.dialect
+  const past = 'held_until IS NOT NULL AND held_until <= ?'
+  // a holder that is just acking or extending has it: it is passed over, not waited for
+  const due = claimed ? `id ${chosen(`SELECT id FROM task_message WHERE ${past}${claimed}`)}` : past
+  return sql.run(`UPDATE task_message SET held_until = NULL WHERE ${due}`, [now])
 }
 
 /**
@@ -32,9 +36,10 @@ export async function releaseHeld(sql: Sql, now: number): Promise<number> {
  * is what tells one holder from the next.
  */
 export async function claimMessages(sql: Sql, queue: string, limit: number, heldUntil: number): Promise<HeldMessage[]> {
+  const { chosen, claimed } = sql.dialect
   const rows = await sql.all<HeldMessage & { priority: number }>(
     `UPDATE task_message SET held_until = ?, deliveries = deliveries + 1
-      WHERE id IN (SELECT id FROM task_message WHERE queue = ? AND held_until IS NULL ORDER BY priority DESC, id LIMIT ?)
+      WHERE id ${chosen(`SELECT id FROM task_message WHERE queue = ? AND held_until IS NULL ORDER BY priority DESC, id LIMIT ?${claimed}`)}
       RETURNING id, task_id, body, deliveries, priority`,
     [heldUntil, queue, limit],
   )
@@ -46,7 +51,7 @@ export async function deleteHeld(sql: Sql, id: number, deliveries: number): Prom
 }
 
 export async function deleteMessages(sql: Sql, taskIds: readonly string[]): Promise<void> {
-  await sql.run('DELETE FROM task_message WHERE task_id IN (SELECT value FROM json_each(?))', [JSON.stringify(taskIds)])
+  await sql.run(`DELETE FROM task_message WHERE ${sql.dialect.among('task_id')}`, [JSON.stringify(taskIds)])
 }
 
 export async function setHeld(sql: Sql, id: number, deliveries: number, heldUntil: number | null): Promise<boolean> {
@@ -63,7 +68,7 @@ export async function setHeld(sql: Sql, id: number, deliveries: number, heldUnti
 export async function anythingReady(sql: Sql, queues: readonly string[], now: number): Promise<boolean> {
   const rows = await sql.all(
     `SELECT 1 FROM task_message WHERE held_until IS NOT NULL AND held_until <= ?
-      UNION ALL SELECT 1 FROM json_each(?) AS q WHERE EXISTS (SELECT 1 FROM task_message WHERE queue = q.value AND held_until IS NULL) LIMIT 1`,
+      UNION ALL SELECT 1 FROM ${sql.dialect.elements('q')} WHERE EXISTS (SELECT 1 FROM task_message WHERE queue = q.value AND held_until IS NULL) LIMIT 1`,
     [now, JSON.stringify(queues)],
   )
   return rows.length > 0

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from '../../database/database.js'
 import type { Sql } from '../../database/sql.js'
 import type { TaskMessage } from '../../task/message.js'
@@ -14,9 +13,6 @@ import {
   releaseHeld,
   setHeld,
 } from './messages.js'
-
-/** How often an idle worker looks for messages that another process published. */
-const POLL_MS = 25
 
 /** The embedded broker: messages are rows of task_message. Any number of processes may work on one file. */
 export class SqlBroker implements Broker {
@@ -70,8 +66,9 @@ export class SqlBroker implements Broker {
   async wait(queues: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void> {
     const deadline = Date.now() + timeoutMs
     while (!signal.aborted && Date.now() < deadline) {
+      const heard = this.database.heard()
       if (await anythingReady(this.database, queues, this.now())) return
-      await sleep(POLL_MS, undefined, { signal }).catch(() => {}) // rejects only when aborted
+      await this.database.rest(heard, signal)
     }
   }
 
