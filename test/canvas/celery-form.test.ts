@@ -7,6 +7,7 @@ import { freeze } from '../../src/lib/canvas/freeze.js'
 import { mapParts } from '../../src/lib/canvas/parts.js'
 import { isJsonObject, type Json, type JsonObject } from '../../src/lib/task/json.js'
 import type { Canvas } from '../../src/lib/task/signature.js'
+import { essence } from '../helpers/celery-captures.js'
 import { ROOT } from '../helpers/run.js'
 import { counting } from './interpreter.js'
 import { anyCanvas } from './random-canvas.js'
@@ -18,18 +19,6 @@ const GOLDEN = join(ROOT, 'test/fixtures/golden')
 function signaturesIn(json: Json): JsonObject[] {
   if (isJsonObject(json)) return 'subtask_type' in json ? [json] : Object.values(json).flatMap(signaturesIn)
   return Array.isArray(json) ? json.flatMap(signaturesIn) : []
-}
-
-/**
- * Without what says nothing: null, false, and empty lists and objects. A group in a chord repeats the chord's body in its
- * options; it is dropped.
- */
-function essence(json: Json): Json {
-  if (Array.isArray(json)) return json.map(essence)
-  if (!isJsonObject(json)) return json
-  const body = json['subtask_type'] === 'group' && isJsonObject(json['options']) ? { options: { ...json['options'], chord: null } } : {}
-  const told = Object.entries({ ...json, ...body }).map(([key, value]) => [key, essence(value)] as const)
-  return Object.fromEntries(told.filter(([, value]) => value && (typeof value !== 'object' || Object.keys(value).length > 0)))
 }
 
 describe('a signature that Celery published', () => {

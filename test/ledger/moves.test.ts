@@ -138,6 +138,34 @@ describe('the move to STARTED', () => {
   })
 })
 
+describe('a delivery of a broker that does not count', () => {
+  const count = async (columns: Partial<Columns>, again: boolean, retries = 0) => {
+    await using w = await openWorld()
+    await putRow(w.database, { task_id: 't', ...columns })
+    const counted = await w.database.write((sql) => moves.countDelivery(sql, 't', retries, again, DAWN + 5))
+    const { deliveries } = await storedRow(w.database, 't')
+    assert.equal(deliveries, counted ?? columns.deliveries ?? 0, 'what is not to start is not counted')
+    return counted
+  }
+
+  it('is counted on the row that it is about to start', async () => {
+    assert.equal(await count({}, true), 1)
+    assert.equal(await count({ deliveries: 2 }, false), 3)
+    assert.equal(await count({ ...ROWS.RETRY, retries: 1 }, false, 1), 1)
+  })
+
+  it('starts nothing that has ended, runs, waits for its time or was retried since', async () => {
+    for (const status of ['SUCCESS', 'FAILURE', 'REVOKED', 'SCHEDULED'] as const) assert.equal(await count(ROWS[status], true), null)
+    assert.equal(await count({ ...ROWS.STARTED, lease_until: LEASE }, true), null)
+    assert.equal(await count({ ...ROWS.RETRY, retries: 1 }, true), null)
+  })
+
+  it('starts again what was started and whose lease has run out, if that is wanted', async () => {
+    assert.equal(await count(ROWS.STARTED, true), 2)
+    assert.equal(await count(ROWS.STARTED, false), null)
+  })
+})
+
 describe('the end of an execution', () => {
   const ends: readonly Verb[] = [...VERBS.SUCCESS, ...VERBS.RETRY, (sql) => moves.moveToFailure(sql, OWNER, ERROR, END)]
 

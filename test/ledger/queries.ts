@@ -177,6 +177,7 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   recordTask: (sql) => record.recordTask(sql, aMessage({ id: 'new' }), STORED, aBeginning()),
   recordTaskIfNew: (sql) => record.recordTaskIfNew(sql, aMessage({ id: 'id-0004999' }), STORED, aBeginning()),
+  cutPublished: (sql) => record.cutPublished(sql, aMessage({ id: 'id-0000400' }), STORED),
   unpublished: (sql) => record.unpublished(sql, ['id-0000400', 'id-0000401']),
   markPublished: [
     (sql) => record.markPublished(sql, aMessage({ id: 'id-0000400' }), STORED, DAWN),

@@ -5,7 +5,7 @@ import { SqlBroker } from '../../src/lib/broker/sql/sql-broker.js'
 import type { Sql } from '../../src/lib/database/sql.js'
 import { Redaction } from '../../src/lib/ledger/arguments.js'
 import { findTask } from '../../src/lib/ledger/find.js'
-import { postpone } from '../../src/lib/ledger/moves.js'
+import { moveToStarted, postpone } from '../../src/lib/ledger/moves.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
 import { Follower } from '../../src/lib/publish/follow.js'
 import { Publisher, TaskIdTakenError } from '../../src/lib/publish/publisher.js'
@@ -307,7 +307,7 @@ class OutsideBroker extends SqlBroker {
 }
 
 /** The ledger of one world with a broker that lives in another. */
-async function apart(options: { trackPublish?: boolean } = {}) {
+async function apart(options: { trackPublish?: boolean; redact?: readonly string[] } = {}) {
   const w = await openWorld()
   const elsewhere = await openWorld()
   const broker = new OutsideBroker(elsewhere.database, w.clock.now)
@@ -315,7 +315,7 @@ async function apart(options: { trackPublish?: boolean } = {}) {
   const report = (error: unknown) => {
     errors.push(error)
   }
-  const redaction = new Redaction([])
+  const redaction = new Redaction(options.redact ?? [])
   const tracking = { trackPublish: options.trackPublish ?? true, scheduleEta: true }
   const publisher = new Publisher(w.database, broker, redaction, { beforePublish: [], afterPublish: [] }, tracking, w.clock.now, report)
   const follower = new Follower(publisher, redaction, w.settings, w.clock.now)
@@ -355,6 +355,19 @@ describe('a publish to a broker outside the ledger', () => {
       [['task-1', 'sent']],
     )
     assert.ok((await storedRow(w.database, 'task-1')).published_at)
+  })
+
+  it('keeps no redacted argument, also when a worker has begun before the broker has confirmed', async () => {
+    await using w = await apart({ redact: ['kwargs.subject'] })
+    w.broker.meanwhile = async () => {
+      const owner = { taskId: 'task-1', workerId: 'w', deliveries: 1, retries: 0 }
+      const noted = '{"onWorkerLost":"fail"}'
+      await w.database.write((sql) => moveToStarted(sql, owner, DAWN + 30_000, 3, noted, true, w.clock.now()))
+    }
+    await w.publisher.publish(aMessage())
+    const { status, kwargs, options } = await storedRow(w.database, 'task-1')
+    assert.deepEqual([status, kwargs], ['STARTED', '{"subject":"[redacted]"}'])
+    assert.deepEqual(JSON.parse(options), { onWorkerLost: 'fail', redacted: ['kwargs.subject'] })
   })
 
   it('that is away is accepted: the row says that nobody confirmed it, and a sender sends it later under the same id', async () => {

@@ -96,9 +96,9 @@ const ENDINGS: readonly Ending[] = [
       await broker.ack(delivery)
       const now = Date.now()
       await database.run(
-        `UPDATE task_result SET status = 'STARTED', worker_id = 'gone', deliveries = 1, lease_until = ?, started_at = ?,
+        `UPDATE task_result SET status = 'STARTED', worker_id = 'gone', deliveries = 1, lease_until = ?, started_at = ?, published_at = ?,
            options = ${database.dialect.patched('options')} WHERE task_id = ?`,
-        [now - 1, now, '{"onWorkerLost":"fail"}', taskId],
+        [now - 1, now, now, '{"onWorkerLost":"fail"}', taskId],
       )
     },
     error: ['FAILURE', 'WorkerLostError', /^its worker gone has been silent/],

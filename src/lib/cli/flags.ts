@@ -7,7 +7,11 @@ import { parseDue, parseInstant } from './time.js'
 export const globalFlags = {
   quiet: Flags.boolean({ char: 'q', summary: 'Print the answer and errors only.', helpGroup: 'GLOBAL' }),
   database: Flags.string({ summary: 'Where the ledger is, for example sqlite:taskledger.db.', helpValue: 'URL', helpGroup: 'GLOBAL' }),
-  broker: Flags.string({ summary: 'Where the messages go, for example sql: (the ledger itself).', helpValue: 'URL', helpGroup: 'GLOBAL' }),
+  broker: Flags.string({
+    summary: 'Where the messages go, sql: (the ledger itself) or amqp://HOST.',
+    helpValue: 'URL',
+    helpGroup: 'GLOBAL',
+  }),
   config: Flags.string({ summary: 'Read settings from this file.', helpValue: 'FILE', helpGroup: 'GLOBAL' }),
   json: Flags.boolean({ summary: 'Print one JSON document.', helpGroup: 'GLOBAL' }),
   'no-color': Flags.boolean({ summary: 'Never use colours.', helpGroup: 'GLOBAL' }),

@@ -37,8 +37,7 @@ export class Redaction {
 
   /** @param published whether the message is, or in this same commit becomes, the broker's */
   stored(message: TaskMessage, published: boolean): StoredArguments {
-    const calls = published && this.paths.length > 0 ? callsOf(message) : []
-    const found = this.spelled.filter((_, i) => calls.some((call) => holds(call, this.paths[i] ?? [])))
+    const found = published ? this.foundIn(message) : []
     if (found.length === 0) {
       return { args: JSON.stringify(message.args), kwargs: JSON.stringify(message.kwargs), options: JSON.stringify(message.options) }
     }
@@ -47,9 +46,20 @@ export class Redaction {
     return { args: JSON.stringify(args), kwargs: JSON.stringify(kwargs), options: JSON.stringify(options) }
   }
 
+  /** Whether the row of a published message may not hold all of it. */
+  cuts(message: TaskMessage): boolean {
+    return this.foundIn(message).length > 0
+  }
+
   /** Whether a workflow holds what the ledger must not keep longer than it needs it. */
   hides(canvas: Canvas): boolean {
     return callsIn(canvas).some((call) => this.paths.some((path) => holds(call, path)))
+  }
+
+  /** The paths that lead somewhere in a message. */
+  private foundIn(message: TaskMessage): readonly string[] {
+    const calls = this.paths.length > 0 ? callsOf(message) : []
+    return this.spelled.filter((_, i) => calls.some((call) => holds(call, this.paths[i] ?? [])))
   }
 
   private cut({ args, kwargs }: Call): { readonly args: readonly Json[]; readonly kwargs: JsonObject } {

@@ -127,3 +127,11 @@ export async function markPublished(
   )
   return changed === 1
 }
+
+/** Takes from a row what the ledger must not keep, once its message is published; for one that a worker has had by then. */
+export async function cutPublished(sql: Sql, message: TaskMessage, stored: StoredArguments): Promise<void> {
+  await sql.run(
+    `UPDATE task_result SET args = ?, kwargs = ?, options = ${sql.dialect.patched('options')} WHERE task_id = ? AND published_at IS NOT NULL AND retries = ?`,
+    [stored.args, stored.kwargs, stored.options, message.id, message.retries],
+  )
+}

@@ -6,7 +6,7 @@ import type { Sql } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { findTaken } from '../ledger/find.js'
 import { recordGroup } from '../ledger/groups.js'
-import { markPublished, recordTask, recordTaskIfNew, unpublished } from '../ledger/record.js'
+import { cutPublished, markPublished, recordTask, recordTaskIfNew, unpublished } from '../ledger/record.js'
 import { PlainError, UsageError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { isPart, leavesNoRow, type TaskMessage } from '../task/message.js'
@@ -138,7 +138,9 @@ export class Publisher {
     await this.database.write(async (sql) => {
       for (const message of messages) {
         const since = waiting.get(message.id)
-        if (since !== undefined) await markPublished(sql, message, this.redaction.stored(message, true), this.now(), since)
+        const stored = this.redaction.stored(message, true)
+        const marked = since !== undefined && (await markPublished(sql, message, stored, this.now(), since))
+        if (!marked && this.redaction.cuts(message)) await cutPublished(sql, message, stored)
       }
     })
   }

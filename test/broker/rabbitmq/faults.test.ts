@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { RabbitBroker } from '../../../src/lib/broker/rabbitmq/rabbitmq-broker.js'
 import { findTask } from '../../../src/lib/ledger/find.js'
@@ -139,7 +140,9 @@ describe('a publish through RabbitMQ', () => {
     )
     const { status, publishedAt } = await row(w, 'after')
     assert.deepEqual([status, publishedAt], ['PENDING', null])
-    await using _worker = working(w.app)
+    await until(async () => (await w.app.tasks.sendScheduled()).length > 0, 'the lease to pass, and the message to be sent')
+    assert.ok((await row(w, 'after')).publishedAt)
+    await using _worker = working(w.app, { sender: false })
     await ended(w, 'after')
   })
 
@@ -184,6 +187,31 @@ describe('a worker at RabbitMQ', () => {
     assert.equal((await row(w, 'slow')).status, 'SUCCESS')
   })
 
+  it('that gets a message whose worker has lost its connection keeps it, for that worker may still die', async () => {
+    const { proxy, url } = await openProxy()
+    await using _proxy = proxy
+    await using w = await openRabbitWorld({ lease: LEASE })
+    const first = await w.join({ broker: url, defaultQueue: w.rabbit.queue('default'), lease: LEASE })
+    const ran: string[] = []
+    for (const [name, { app }] of Object.entries({ first, second: w })) {
+      app.task({ name: 'late', bind: true, acksLate: true }, async (task) => {
+        ran.push(name)
+        if (name === 'first') await new Promise((resolve) => task.signal.addEventListener('abort', resolve, { once: true }))
+      })
+    }
+    const dying = working(first.app)
+    await w.app.sendTask('late', [], { taskId: 'a' })
+    await until(() => ran.length === 1, 'the first to run it')
+    await proxy.refuse()
+    await using _second = working(w.app)
+    await empty(w) // the second has it
+    await sleep(2000 * LEASE)
+    assert.deepEqual(ran, ['first'])
+    await dying[Symbol.asyncDispose]()
+    await ended(w, 'a')
+    assert.deepEqual(ran, ['first', 'second'])
+  })
+
   it('on a connection that is frozen notices by the heartbeat, and finds another', async () => {
     const { proxy, url } = await openProxy('/%2F?heartbeat=1')
     await using _proxy = proxy
@@ -213,7 +241,8 @@ describe('a worker at RabbitMQ', () => {
     await ended(w, 'a')
   })
 
-  it('whose connection an operator closes opens another', async () => {
+  it('whose connection an operator closes opens another', async function () {
+    this.timeout(60_000) // rabbitmqctl is slow to start
     await using w = await openRabbitWorld({ lease: LEASE })
     const note = w.app.task('note', () => {})
     await using _worker = working(w.app)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Channel } from 'amqplib'
 import { celeryTime } from '../../../src/lib/canvas/celery-time.js'
 import { findTask } from '../../../src/lib/ledger/find.js'
 import { openRabbitWorld, type RabbitWorld } from '../../helpers/rabbitmq.js'
@@ -209,6 +210,33 @@ describe('a worker at RabbitMQ', () => {
   })
 })
 
+describe('a channel that RabbitMQ closes', () => {
+  before(function () {
+    return needs(this, 'RabbitMQ')
+  })
+
+  it('as it does when a message was not acked for half an hour, is opened again, and what runs is not run twice', async () => {
+    await using w = await openRabbitWorld(SETTINGS)
+    const door = gate()
+    let ran = 0
+    w.app.task({ name: 'late', acksLate: true }, async () => {
+      ran += 1
+      await door.passed
+    })
+    await using _worker = working(w.app)
+    await w.app.sendTask('late', [], { taskId: 'a' })
+    await until(() => ran === 1, 'it to run')
+    const { inbox } = w.broker as unknown as { readonly inbox: { readonly current: { readonly channel: Channel } } }
+    inbox.current.channel.ack({ fields: { deliveryTag: 4711 } } as never) // the same 406 as for a timeout
+    await until(() => w.errors.some((error) => /closed the channel: .*406/.test((error as Error).message)), 'the channel to be closed')
+    await sleep(1500)
+    door.open()
+    assert.equal((await ended(w, 'a')).status, 'SUCCESS')
+    await until(async () => (await held(w)) === 0, 'its message to be gone')
+    assert.equal(ran, 1)
+  })
+})
+
 describe('a queue at RabbitMQ', () => {
   before(function () {
     return needs(this, 'RabbitMQ')
@@ -235,6 +263,16 @@ describe('a queue at RabbitMQ', () => {
     const result = await w.app.sendTask('note')
     assert.equal(await result.get({ timeout: 10 }), 1)
     assert.deepEqual(w.errors, [])
+  })
+
+  it('that is deleted under a worker is declared again', async () => {
+    await using w = await openRabbitWorld(SETTINGS)
+    w.app.task('note', () => 1)
+    await using _worker = working(w.app)
+    await (await w.app.sendTask('note')).get({ timeout: 10 })
+    await w.rabbit.channel.deleteQueue(w.rabbit.queue('default'))
+    await until(async () => ((await w.rabbit.count('default'))?.consumers ?? 0) > 0, 'the worker to take from it again')
+    assert.equal(await (await w.app.sendTask('note')).get({ timeout: 10 }), 1)
   })
 
   it('has the arguments that it is to have', async () => {

@@ -76,7 +76,11 @@ export class Link {
       readLongs(model.connection)
       return model
     } catch (error) {
-      throw this.unavailable('cannot be reached', error)
+      const refused = error instanceof Error && error.message.startsWith('Expected ConnectionOpenOk') // all that amqplib says of it
+      throw this.unavailable(
+        'cannot be reached',
+        refused ? new Error('it has no such vhost that this user may use', { cause: error }) : error,
+      )
     }
   }
 }

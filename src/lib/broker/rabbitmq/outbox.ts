@@ -57,7 +57,7 @@ export class Outbox {
     for (const message of messages) {
       const sent = this.send(session, message)
       confirms.push(sent.confirmed)
-      if (sent.full) await Promise.race([once(session.channel, 'drain'), sent.confirmed.catch(() => {})])
+      if (sent.full) await Promise.race([once(session.channel, 'drain'), sent.confirmed]).catch(() => {}) // its end is heard below
     }
     const failed = (await Promise.allSettled(confirms)).find(({ status }) => status === 'rejected')
     if (failed?.status === 'rejected') throw failed.reason
@@ -72,7 +72,7 @@ export class Outbox {
   }
 
   private session(): Promise<Session> {
-    if (!this.opened) {
+    if (this.opened === null) {
       const opening = this.open()
       const forget = () => {
         if (this.opened === opening) this.opened = null
@@ -159,6 +159,6 @@ function hand(
   channel: ConfirmChannel,
   { exchange, routingKey, properties, headers, body }: CeleryMessage,
   settle: (error: unknown) => void,
-) {
+): boolean {
   return channel.publish(exchange, routingKey, body, { ...properties, headers, mandatory: true }, settle)
 }
