@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
 import { Database } from '../../src/lib/database/database.js'
 import { CommitUnknownError } from '../../src/lib/database/failure.js'
+import { failUnstarted } from '../../src/lib/ledger/moves.js'
 import { ConfigurationError, UnavailableError } from '../../src/lib/task/errors.js'
 import { POSTGRES } from '../helpers/databases.js'
 import { openFolder } from '../helpers/folder.js'
@@ -201,6 +202,10 @@ postgresSuite(() => {
       const [delivery] = await w.broker.receive(['default'], 1, 1000)
       assert.deepEqual(delivery?.message.args, ['a\0b'])
       assert.deepEqual((await w.app.tasks.get(id))?.args, ['a\0b'])
+      const error = { type: 'E\0', message: 'm\0', traceback: 't\0' }
+      assert.ok(await w.database.write((sql) => failUnstarted(sql, id, error, { at: Date.now(), resultExpiresAt: null })))
+      const { errorType, errorMessage, traceback } = (await w.app.tasks.get(id)) ?? {}
+      assert.deepEqual([errorType, errorMessage, traceback], ['E\u{FFFD}', 'm\u{FFFD}', 't\u{FFFD}'])
     })
 
     it('has a time that ends a fraction of a millisecond later at the next one', async () => {

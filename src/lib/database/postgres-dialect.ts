@@ -35,10 +35,19 @@ const PIECE = /\[(\^?)(\]?[^\]]*)\]|./gs
 /** A glob as an advanced regular expression. A bracket that is never closed matches nothing, as in SQLite. */
 export function regexOf(glob: string): string {
   const pieces = [...glob.matchAll(PIECE)].map(([piece, negated, set]) => {
-    if (set) return `[${negated}${set.replaceAll(/[\\[\]]/g, '\\$&')}]`
+    if (set) return `[${negated}${membersOf(set)}]`
     if (piece.startsWith('[')) return NEVER
     if (piece === '*') return '.*'
     return piece === '?' ? '.' : piece.replace(/[.+^${}()|\]\\]/, '\\$&')
   })
   return pieces.includes(NEVER) ? NEVER : `^${pieces.join('')}$`
 }
+
+/** The characters and ranges of a set; one whose end comes before its beginning has nothing in it. */
+const membersOf = (set: string): string =>
+  set.replaceAll(/(.)(?:-(.))?/gsu, (_, from: string, to: string | undefined) => {
+    if (to === undefined) return escaped(from)
+    return from <= to ? `${escaped(from)}-${escaped(to)}` : escaped(from)
+  })
+
+const escaped = (character: string): string => `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, '0')}`
