@@ -6,6 +6,7 @@ import { build } from 'esbuild'
 const EXTERNAL = [
   'amqplib',
   'better-sqlite3',
+  'ioredis',
   'mariadb',
   'mysql',
   'mysql2',

@@ -8,7 +8,7 @@ import { ROOT } from './helpers/run.js'
 const LAYERS = [
   ['task'],
   ['canvas', 'database'],
-  ['ledger', 'broker'],
+  ['ledger', 'broker', 'celery'],
   ['publish'],
   ['worker', 'schedule'],
   ['app'],

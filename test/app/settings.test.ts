@@ -32,6 +32,7 @@ const OTHER: { readonly [K in keyof Settings]: readonly [Settings[K], string] } 
   allowErrorCbOnChordHeader: [true, 'true'],
   resultExpires: [null, 'null'],
   redact: [['kwargs.token'], '["kwargs.token"]'],
+  celeryResults: ['redis://localhost:6379/1', 'redis://localhost:6379/1'],
   lease: [1.5, '1.5'],
   concurrency: [3, '3'],
   prefetchMultiplier: [1, '1'],
@@ -138,6 +139,11 @@ describe('a setting', () => {
       ['TASKLEDGER_BROKER', 'amqp:', /broker: expected sql:, or .*, got: "amqp:"$/],
       ['TASKLEDGER_BROKER', 'amqp://me:secret@x:port', /broker: expected sql:, or .*, got: "amqp:\/\/…@x:port"$/],
       ['TASKLEDGER_QUEUE_ARGUMENTS', '{"mail":3}', / queueArguments\.mail: expected queues and the arguments of each, .*, got: 3$/],
+      [
+        'TASKLEDGER_CELERY_RESULTS',
+        'mysql://me:secret@x',
+        /celeryResults: expected a URL such as redis:\/\/localhost:6379\/0, django, or null for none, got: "mysql:\/\/…@x"$/,
+      ],
       ['TASKLEDGER_REDACT', '[1]', /redact\.0: expected a list of paths such as \["kwargs\.token"\], got: 1$/],
       ['TASKLEDGER_ROUTES', '{"a":1}', /routes\.a: expected task names or globs, and the queue of each, .*, got: 1$/],
     ]

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { fromCelery, toCelery } from '../../src/lib/canvas/celery-form.js'
 import { freeze } from '../../src/lib/canvas/freeze.js'
+import { begin } from '../../src/lib/canvas/launch.js'
 import { mapParts } from '../../src/lib/canvas/parts.js'
 import { isJsonObject, type Json, type JsonObject } from '../../src/lib/task/json.js'
 import type { Canvas } from '../../src/lib/task/signature.js'
@@ -95,6 +96,25 @@ describe('a signature in JSON', () => {
   it('keeps options that are not known, and loses those that say nothing', () => {
     const sent = { task: 'add', options: { reply_to: 'r', root_id: null, chord: { task: 'tsum' } } }
     assert.deepEqual(toCelery(fromCelery(sent))['options'], { reply_to: 'r', chord: { task: 'tsum' } })
+  })
+
+  it('says what a client waits for, and counts in a chord once the task has its place there', () => {
+    const chord = { task: 'tsum' }
+    const placed = fromCelery({ task: 'add', options: { reply_to: 'r', chord, group_id: 'g', group_index: 1, taskledger_id: 'a' } })
+    assert.deepEqual(placed, task('add', [], { groupId: 'g', groupIndex: 1, celery: { reply_to: 'r', chord, id: 'a' } }))
+    assert.deepEqual(toCelery(placed)['options'], { group_id: 'g', group_index: 1, reply_to: 'r', chord, taskledger_id: 'a' })
+    const inHeader = {
+      task: 'celery.chord',
+      kwargs: { header: [{ task: 'add', options: { chord } }], body: chord },
+      options: { task_id: 'h' },
+    }
+    const whole = freeze(fromCelery(inHeader), counting())
+    assert.deepEqual(
+      begin(whole, [], { rootId: null, parentId: null, deadline: null, now: 0, newId: counting(), defaultQueue: 'q' }).messages.map(
+        ({ options, groupId }) => [options.celery, groupId],
+      ),
+      [[undefined, 'h']],
+    )
   })
 
   it('may give one callback without a list', () => {

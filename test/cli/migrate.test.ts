@@ -4,7 +4,7 @@ import SqliteDatabase from 'better-sqlite3'
 import { HAS_MODES, openFolder, STRANGER } from '../helpers/folder.js'
 import { openSite, withoutTerminal } from '../helpers/site.js'
 
-const NAMES = ['0001_ledger', '0002_workflows']
+const NAMES = ['0001_ledger', '0002_workflows', '0003_celery_results']
 const BACK = [...NAMES].reverse()
 const ALL_APPLIED = NAMES.map((name) => ` [X] ${name}\n`).join('')
 const NONE_APPLIED = NAMES.map((name) => ` [ ] ${name}\n`).join('')

@@ -178,7 +178,7 @@ describe('the program', () => {
       `import { join } from 'node:path'\nexport default { database: 'sqlite:' + join('.', 'own.db') }\n`,
     )
     assert.deepEqual(await run('run', ['migrate', '-q', '--config', 'settings.mjs'], { cwd: folder }), {
-      stdout: 'Applying 0001_ledger... OK\nApplying 0002_workflows... OK\n',
+      stdout: 'Applying 0001_ledger... OK\nApplying 0002_workflows... OK\nApplying 0003_celery_results... OK\n',
       stderr: '',
       code: 0,
     })

@@ -33,8 +33,12 @@ import { working } from '../helpers/working.js'
 const BROKERS = ['embedded', 'outside'] as const
 type BrokerName = (typeof BROKERS)[number]
 
+/** Those of results for Celery's clients need a store outside: celery-results.test.ts interrupts a program at them. */
+type OwnPoint = Exclude<FailpointName, `result:${string}`>
+const POINTS = FAILPOINTS.filter((point): point is OwnPoint => !point.startsWith('result:'))
+
 /** The tasks each failpoint is reached with, and by what work. A failpoint that is not here does not compile. */
-const MATRIX: Record<FailpointName, Partial<Record<BrokerName, readonly Kind[]>>> = {
+const MATRIX: Record<OwnPoint, Partial<Record<BrokerName, readonly Kind[]>>> = {
   'publish:before': { embedded: ['early', 'chained'], outside: ['early', 'chained'] },
   'publish:recorded': { embedded: ['early', 'scheduled', 'chained'], outside: ['early', 'scheduled', 'chained'] },
   'send:before': { embedded: ['retrying'], outside: ['early', 'retrying', 'scheduled'] },
@@ -99,9 +103,7 @@ interface Line {
 }
 
 const CASES: readonly Case[] = BROKERS.flatMap((broker) =>
-  FAILPOINTS.flatMap((point) =>
-    (MATRIX[point][broker] ?? []).flatMap((kind) => FAULTS.map((fault): Case => ({ broker, point, kind, fault }))),
-  ),
+  POINTS.flatMap((point) => (MATRIX[point][broker] ?? []).flatMap((kind) => FAULTS.map((fault): Case => ({ broker, point, kind, fault })))),
 )
 
 /** Seconds: longer than a busy machine keeps a process waiting. */
@@ -432,11 +434,11 @@ onPosix('a program interrupted at every failpoint', function () {
   })
 
   it('is tried at each of them', () => {
-    assert.deepEqual([...new Set(CASES.map(({ point }) => point))].sort(), [...FAILPOINTS].sort())
+    assert.deepEqual([...new Set(CASES.map(({ point }) => point))].sort(), [...POINTS].sort())
   })
 
   for (const broker of BROKERS) {
-    for (const point of FAILPOINTS) {
+    for (const point of POINTS) {
       const cases = CASES.filter((one) => one.broker === broker && one.point === point)
       if (cases.length === 0) continue
       it(`loses nothing at ${point}, on ${broker === 'embedded' ? 'the embedded' : 'an outside'} broker`, () => {

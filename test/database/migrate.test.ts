@@ -6,8 +6,8 @@ import { ConfigurationError, UsageError } from '../../src/lib/task/errors.js'
 import { inWordsOf, itOnSqlite } from '../helpers/databases.js'
 import { openWorld, type World } from '../helpers/world.js'
 
-const NAMES = ['0001_ledger', '0002_workflows']
-const NEWEST = '0002_workflows'
+const NAMES = ['0001_ledger', '0002_workflows', '0003_celery_results']
+const NEWEST = '0003_celery_results'
 
 const TABLES = ['task_attempt', 'task_group', 'task_group_member', 'task_message', 'task_rate', 'task_result', 'task_worker']
 

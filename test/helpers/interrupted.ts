@@ -47,6 +47,8 @@ export interface Place {
   readonly messages: string | null
   /** Takes a line for each body that ran. */
   readonly file: string
+  /** Where Celery's clients look for results. Default: nowhere. */
+  readonly celeryResults?: string
 }
 
 /** What the program is to do, and where it is interrupted. */
@@ -111,7 +113,12 @@ export async function openProgram(
   report: (error: unknown) => void,
   failpoint: Failpoint = NO_FAILPOINT,
 ): Promise<Program> {
-  const app = new App({ code: { database: place.ledger, lease, concurrency: 1 }, env: {} }, 'write', Date.now, failpoint)
+  const app = new App(
+    { code: { database: place.ledger, lease, concurrency: 1, celeryResults: place.celeryResults ?? null }, env: {} },
+    'write',
+    Date.now,
+    failpoint,
+  )
   app.on('error', report)
   declareTasks(app, place.file)
   const parts = await app['parts']()
@@ -121,7 +128,7 @@ export async function openProgram(
   const broker = new FarBroker(messages)
   const hooks = { beforePublish: [], afterPublish: [] }
   const publisher = new Publisher(database, broker, redaction, hooks, settings, Date.now, report, failpoint)
-  const follower = new Follower(publisher, redaction, settings, Date.now)
+  const follower = new Follower(publisher, redaction, settings, Date.now, parts.celeryResults)
   const sender = new Sender(
     database,
     publisher,

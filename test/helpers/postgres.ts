@@ -17,7 +17,16 @@ export function serverUrl(change: (url: URL) => void): string {
   return url.href
 }
 
-const TABLES = ['task_result', 'task_attempt', 'task_message', 'task_rate', 'task_worker', 'task_group', 'task_group_member']
+const TABLES = [
+  'task_result',
+  'task_attempt',
+  'task_message',
+  'task_rate',
+  'task_worker',
+  'task_group',
+  'task_group_member',
+  'celery_outbox',
+]
 const SEQUENCES = ['task_result', 'task_attempt', 'task_message']
 
 /** All that is in a schema, in words. */

@@ -1,14 +1,25 @@
+import { spawnSync } from 'node:child_process'
 import { connect } from 'node:net'
 
 /** Whether a test may go on without a service that is not there. On a machine that has them all, it is a failure. */
 const REQUIRED = process.env['TEST_SERVICES'] === 'required'
 
-/** Servers that are looked for by their port alone. */
-const PORTS = { RabbitMQ: 5672, Redis: 6379 } as const
+export const PYTHON = '/usr/bin/python3'
 
-/** For `before` of a suite that needs a server: skips it with one line where there is none, or fails it where TEST_SERVICES is `required`. */
-export async function needs(suite: Mocha.Context, name: keyof typeof PORTS): Promise<void> {
-  await dial(PORTS[name]).catch((error) => missing(suite, name, error))
+/** What suites need besides Node. Each rejects where it is not to be had. */
+const SERVICES = {
+  PostgreSQL: () => dial(5432),
+  RabbitMQ: () => dial(5672),
+  Redis: () => dial(6379),
+  Celery: () => python('celery', 'redis'),
+  Django: () => python('django', 'django_celery_results', 'psycopg2'),
+}
+
+export type Service = keyof typeof SERVICES
+
+/** For `before` of a suite: skips it with one line that names what is missing, or fails it where TEST_SERVICES is `required`. */
+export async function needs(suite: Mocha.Context, ...names: readonly Service[]): Promise<void> {
+  for (const name of names) await SERVICES[name]().catch((error) => missing(suite, name, error))
 }
 
 /**
@@ -27,8 +38,8 @@ export function serviceSuite(service: string, answers: () => Promise<unknown>, s
 
 function missing(suite: Mocha.Context, service: string, error: unknown): void {
   const why = error instanceof Error ? error.message || String(error) : String(error)
-  if (REQUIRED) throw new Error(`${service} is required and does not answer: ${why}`, { cause: error })
-  process.stdout.write(`    skipped: ${service} does not answer (${why})\n`)
+  if (REQUIRED) throw new Error(`${service} is required and cannot be used: ${why}`, { cause: error })
+  process.stdout.write(`    skipped: ${service} cannot be used (${why})\n`)
   suite.skip()
 }
 
@@ -42,4 +53,9 @@ function dial(port: number): Promise<void> {
     socket.once('error', reject)
     socket.once('timeout', () => socket.destroy(new Error(`nothing answers at 127.0.0.1:${port}`)))
   })
+}
+
+async function python(...modules: readonly string[]): Promise<void> {
+  const { status } = spawnSync(PYTHON, ['-c', `import ${modules.join(', ')}`])
+  if (status !== 0) throw new Error(`${PYTHON} has not all of ${modules.join(', ')}`)
 }

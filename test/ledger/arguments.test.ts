@@ -61,6 +61,14 @@ describe('a redacted path', () => {
     assert.deepEqual(options, { headers: { trace: '1' }, redacted: ['args[0]'] })
   })
 
+  it("is looked for in the body of a chord of Celery's too", () => {
+    const chord = { task: 'tsum', args: [SECRET, 2], kwargs: {}, options: {}, subtask_type: null, immutable: false }
+    const { options } = held(['args[0]'], { args: [], options: { celery: { reply_to: 'r', chord } } })
+    assert.deepEqual(options, { celery: { reply_to: 'r', chord: { ...chord, args: ['[redacted]', 2] } }, redacted: ['args[0]'] })
+    const strange = { celery: { chord: { no: 'signature' } } }
+    assert.deepEqual(held(['args[0]'], { args: [], options: strange }).options, strange)
+  })
+
   it('is kept whole on a row that still waits to be sent', () => {
     const stored = new Redaction(['args[0]']).stored(aMessage({ args: [SECRET] }), false)
     assert.deepEqual(stored, { args: `["${SECRET}"]`, kwargs: '{"subject":"hello"}', options: '{}' })

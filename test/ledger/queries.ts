@@ -3,6 +3,7 @@ import type { Arrival } from '../../src/lib/canvas/settle.js'
 import type { Sql } from '../../src/lib/database/sql.js'
 import * as arrivals from '../../src/lib/ledger/arrivals.js'
 import * as attempts from '../../src/lib/ledger/attempts.js'
+import * as outbox from '../../src/lib/ledger/celery-outbox.js'
 import * as due from '../../src/lib/ledger/due.js'
 import * as expired from '../../src/lib/ledger/expired.js'
 import { exportRows } from '../../src/lib/ledger/export.js'
@@ -30,6 +31,7 @@ export type Call = (sql: Sql) => Promise<unknown>
 
 const OWNER: moves.Owner = { taskId: 'id-0000700', workerId: 'w4', deliveries: 1, retries: 0 }
 const END: moves.End = { at: DAWN, resultExpiresAt: DAWN }
+const UNTOLD: outbox.Untold = { taskId: 'id-0000001', status: 'SUCCESS', at: DAWN, ending: '{}' }
 const ERROR = { type: 'Error', message: 'no', traceback: null }
 const STORED = { args: '[]', kwargs: '{}', options: '{}' }
 const GROUP = { groupId: 'group-new', body: null, rootId: 'id-0000000', parentId: null, deadline: null }
@@ -71,6 +73,10 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   attemptsOf: (sql) => attempts.attemptsOf(sql, 'id-0002800'),
   rejectionsOf: (sql) => attempts.rejectionsOf(sql, 'id-0002800'),
   givenBackOf: (sql) => attempts.givenBackOf(sql, 'id-0002800'),
+
+  keepUntold: (sql) => outbox.keepUntold(sql, UNTOLD, DAWN),
+  claimUntold: (sql) => outbox.claimUntold(sql, DAWN, DAWN + 1, 100),
+  removeTold: (sql) => outbox.removeTold(sql, UNTOLD),
 
   recordGroup: (sql) => groups.recordGroup(sql, { ...GROUP, members: ['id-0000001', 'id-0000002'] }, DAWN),
   addMembers: (sql) => groups.addMembers(sql, 'group-00020', 40, ['id-0000001']),

@@ -248,6 +248,14 @@ describe('sending many again', () => {
     )
   })
 
+  it("does not answer Celery's clients, which wait for the original, and does not count in its chord again", async () => {
+    await using w = await openWorld()
+    const celery = { reply_to: 'r', chord: { task: 'tsum' } }
+    await putRow(w.database, { task_id: 'a', status: 'FAILURE', options: JSON.stringify({ celery, timeLimit: 7 }) })
+    const { newTaskId } = await again(w, 'a')
+    assert.deepEqual((await rowOf(w, newTaskId ?? '')).options, { timeLimit: 7 })
+  })
+
   it('takes what a filter means', async () => {
     await using w = await openWorld()
     await putRow(w.database, { task_id: 'a', status: 'FAILURE', task: 'mail.send' })

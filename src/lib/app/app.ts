@@ -210,6 +210,7 @@ export class App {
     const opened = this.opened
     this.opened = null
     const parts = await opened?.catch(() => null) // what failed to open has nothing to close
+    await parts?.celeryResults?.close()
     await parts?.broker.close()
     await parts?.database.close()
   }

@@ -1,12 +1,16 @@
 import type { Broker } from '../broker/broker.js'
 import { SqlBroker } from '../broker/sql/sql-broker.js'
+import type { Reply } from '../celery/reply.js'
+import type { ResultStore } from '../celery/store.js'
 import { Database } from '../database/database.js'
 import { checkSchema, migrateTo } from '../database/migrate.js'
 import { Redaction } from '../ledger/arguments.js'
+import { CeleryResults } from '../publish/celery-results.js'
 import { Follower } from '../publish/follow.js'
 import { Publisher, type PublishHooks } from '../publish/publisher.js'
 import { Sender } from '../schedule/sender.js'
 import type { Failpoint } from '../task/failpoint.js'
+import { openCeleryStore } from './celery-store.js'
 import { readSettings, type SettingSources, type Settings } from './settings.js'
 
 /** The parts of an app, chosen by its settings and joined. */
@@ -18,16 +22,26 @@ export interface Parts {
   readonly publisher: Publisher
   readonly follower: Follower
   readonly sender: Sender
+  /** Null: no client of Celery's waits for results, or this program ends no tasks. */
+  readonly celeryResults: CeleryResults | null
   readonly now: () => number
   readonly failpoint: Failpoint
 }
 
+/** A broker, and how it tells a client of Celery's a result. */
+interface Messaging {
+  readonly broker: Broker
+  /** Null: Celery's clients cannot be reached by it. */
+  readonly reply: ((reply: Reply) => Promise<void>) | null
+}
+
 /** A broker elsewhere is connected to when it is first used. */
-async function openBroker(settings: Settings, database: Database, report: (error: unknown) => void, now: () => number): Promise<Broker> {
+async function openBroker(settings: Settings, database: Database, report: (error: unknown) => void, now: () => number): Promise<Messaging> {
   const { broker: url, prefetchMultiplier, queueArguments } = settings
-  if (url === 'sql:') return new SqlBroker(database, now)
+  if (url === 'sql:') return { broker: new SqlBroker(database, now), reply: null }
   const { RabbitBroker } = await import('../broker/rabbitmq/rabbitmq-broker.js')
-  return new RabbitBroker({ url, prefetchMultiplier, queueArguments }, report, now)
+  const broker = new RabbitBroker({ url, prefetchMultiplier, queueArguments }, report, now)
+  return { broker, reply: (reply) => broker.reply(reply) }
 }
 
 /** Rows a sender claims in one commit. */
@@ -45,18 +59,24 @@ export async function openParts(
   const settings = await readSettings(sources)
   const redaction = new Redaction(settings.redact)
   const database = await Database.open(settings.database, mode, sources.cwd)
+  let messaging: Messaging
+  let store: ResultStore | null = null
   try {
     // a database in memory is new each time it is opened
     if (database.passing) await migrateTo(database)
     else await checkSchema(database)
+    messaging = await openBroker(settings, database, report, now)
+    if (mode === 'write') store = await openCeleryStore(settings, database, messaging.reply)
   } catch (error) {
     await database.close()
     throw error
   }
-  const broker = await openBroker(settings, database, report, now)
+  const { broker } = messaging
   const publisher = new Publisher(database, broker, redaction, hooks, settings, now, report, failpoint)
-  const follower = new Follower(publisher, redaction, settings, now)
-  const senderSettings = { batch: SEND_BATCH, leaseMs: settings.lease * 1000, resultExpires: settings.resultExpires }
+  const leaseMs = settings.lease * 1000
+  const celeryResults = store && new CeleryResults(database, store, leaseMs, report, now, failpoint)
+  const follower = new Follower(publisher, redaction, settings, now, celeryResults)
+  const senderSettings = { batch: SEND_BATCH, leaseMs, resultExpires: settings.resultExpires }
   const sender = new Sender(database, publisher, follower, redaction, senderSettings, report, now, failpoint)
-  return { settings, database, broker, redaction, publisher, follower, sender, now, failpoint }
+  return { settings, database, broker, redaction, publisher, follower, sender, celeryResults, now, failpoint }
 }

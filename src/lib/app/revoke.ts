@@ -3,7 +3,7 @@ import { findTask, lockTasks } from '../ledger/find.js'
 import { revokeOpen } from '../ledger/moves.js'
 import { endedMessage, type TaskRow } from '../ledger/row.js'
 import { standingsOf } from '../ledger/standing.js'
-import { revokedFor } from '../publish/follow.js'
+import { revokedFor, type Unsent } from '../publish/follow.js'
 import type { TaskMessage } from '../task/message.js'
 import { isFinal } from '../task/status.js'
 import { aheadOf, type Before } from './ahead.js'
@@ -44,13 +44,13 @@ export async function revokeAll(
   const end = { at, resultExpiresAt: resultExpires === null ? null : at + resultExpires * 1000 }
   const reason = terminate ? 'terminated' : 'revoked'
   const asked = new Set(taskIds)
-  const revokeOne = async (sql: Sql, taskId: string): Promise<readonly TaskMessage[]> => {
+  const revokeOne = async (sql: Sql, taskId: string): Promise<readonly Unsent[]> => {
     const moved = await revokeOpen(sql, taskId, reason, terminate, end)
     const row = await findTask(sql, taskId)
     if (!row) return []
     if (moved) await broker.within?.(sql).drop([taskId])
     if (moved) return follower.followRow(sql, row, revokedFor(reason))
-    return asked.has(taskId) || isFinal(row.status) ? [] : follower.follow(sql, withoutLinks(row), revokedFor(reason))
+    return asked.has(taskId) || isFinal(row.status) ? [] : follower.followUnended(sql, withoutLinks(row), revokedFor(reason))
   }
   await failpoint('revoke:before')
   const { unsent, ended } = await database.write(async (sql) => {
@@ -58,10 +58,10 @@ export async function revokeAll(
     const all = [...(await currentStandings(sql, leading.taskIds)).ids, ...taskIds]
     await lockTasks(sql, all)
     const standings = await standingsOf(sql, all)
-    const messages: TaskMessage[] = []
-    for (const taskId of all) if (standings.get(taskId)?.finished === false) messages.push(...(await revokeOne(sql, taskId)))
-    for (const groupId of leading.groupIds) messages.push(...(await follower.abandon(sql, groupId, reason)))
-    return { unsent: messages, ended: new Set(taskIds.filter((taskId) => standings.get(taskId)?.finished)) }
+    const left: Unsent[] = []
+    for (const taskId of all) if (standings.get(taskId)?.finished === false) left.push(...(await revokeOne(sql, taskId)))
+    for (const groupId of leading.groupIds) left.push(...(await follower.abandon(sql, groupId, reason)))
+    return { unsent: left, ended: new Set(taskIds.filter((taskId) => standings.get(taskId)?.finished)) }
   })
   await failpoint('revoke:committed')
   await follower.send(unsent)

@@ -27,6 +27,7 @@ const TYPES = v.strictObject({
   allowErrorCbOnChordHeader: v.optional(v.boolean()),
   resultExpires: v.optional(v.nullable(seconds(0))),
   redact: v.optional(v.array(name)),
+  celeryResults: v.optional(v.nullable(v.pipe(v.string(), v.regex(/^(rediss?:\/\/.+|django)$/)))),
   lease: v.optional(timer(0.1)),
   concurrency: v.optional(count),
   prefetchMultiplier: v.optional(count),
@@ -69,6 +70,7 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
   allowErrorCbOnChordHeader: 'true or false',
   resultExpires: 'a number of seconds, or null for ever',
   redact: 'a list of paths such as ["kwargs.token"]',
+  celeryResults: 'a URL such as redis://localhost:6379/0, django, or null for none',
   lease: `a number of seconds, at least 0.1, at most ${LONGEST_TIME_LIMIT}`,
   concurrency: 'a whole number, at least 1',
   prefetchMultiplier: 'a whole number, at least 1',
@@ -116,6 +118,8 @@ export interface Settings extends SettableOptions {
   readonly resultExpires: number | null
   /** Paths in arguments the ledger must not keep, such as `kwargs.token`. Default: none. */
   readonly redact: readonly string[]
+  /** Where Celery's clients look for results: a `redis:` URL, or `django` for the tables of django-celery-results beside the ledger's. Default: none. */
+  readonly celeryResults: string | null
   /** Seconds a worker or a delivery may be silent before it counts as lost; renewed at a third of it. Default: 30. */
   readonly lease: number
   /** How many tasks a worker runs at one time. Default: 10. */
@@ -142,6 +146,7 @@ export const DEFAULTS: Settings = {
   allowErrorCbOnChordHeader: false,
   resultExpires: 86_400,
   redact: [],
+  celeryResults: null,
   lease: 30,
   concurrency: 10,
   prefetchMultiplier: 4,
@@ -189,7 +194,7 @@ export const variableOf = (setting: string): string => PREFIX + setting.replaceA
 
 /** A variable's text as the setting's type: text stays text where text is expected, anything else is read as JSON. */
 function readVariable(setting: keyof Settings, text: string): unknown {
-  const expectsText = typeof DEFAULTS[setting] === 'string' || setting === 'app' || setting === 'rateLimit'
+  const expectsText = typeof DEFAULTS[setting] === 'string' || ['app', 'celeryResults', 'rateLimit'].includes(setting)
   if (expectsText) return text
   try {
     return JSON.parse(text)

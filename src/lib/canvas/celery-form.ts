@@ -1,3 +1,4 @@
+import { UsageError } from '../task/errors.js'
 import { isJsonObject, type Json, type JsonObject } from '../task/json.js'
 import type { Canvas, SignatureOptions } from '../task/signature.js'
 import { celeryOptions, readOptions, unexpected } from './celery-options.js'
@@ -69,7 +70,8 @@ export function fromCelery(json: unknown, where = 'signature'): Canvas {
   const isImmutable = json['immutable'] === true
   const kind = kindOf(json)
   if (!kind) return { kind: 'task', task, args: ownArgs, kwargs: ownKwargs, options: { ...known, ...unknown }, immutable: isImmutable }
-  const whole = merge(readComposite(kind, ownKwargs, known, `${where}.kwargs`), { args: ownArgs })
+  const { celery: _, ...ofTasks } = known // what a client waits for, each task says itself
+  const whole = merge(readComposite(kind, ownKwargs, ofTasks, `${where}.kwargs`), { args: ownArgs })
   return isImmutable ? immutable(whole) : whole
 }
 
@@ -96,4 +98,14 @@ function readChord({ header, body }: JsonObject, { taskId, ...options }: Signatu
 function readList(list: Json | undefined, path: string): readonly Canvas[] {
   if (!Array.isArray(list)) throw unexpected(path, 'an array of signatures', list)
   return list.map((one, i) => fromCelery(one, `${path}[${i}]`))
+}
+
+/** The body of the chord of Celery's that a task counts in. Null: there is none, or none that could be sent. */
+export function celeryBodyOf({ celery }: Pick<SignatureOptions, 'celery'>): Canvas | null {
+  try {
+    return celery?.chord ? fromCelery(celery.chord) : null
+  } catch (error) {
+    if (error instanceof UsageError) return null
+    throw error
+  }
 }

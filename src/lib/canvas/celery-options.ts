@@ -1,3 +1,4 @@
+import type { CeleryExtras } from '../task/celery-extras.js'
 import { UsageError } from '../task/errors.js'
 import { isJsonObject, type Json, type JsonObject } from '../task/json.js'
 import type { Canvas, SignatureOptions } from '../task/signature.js'
@@ -35,12 +36,14 @@ export function instantOf(value: Json, path: string): number {
 
 /** Options under Celery's names. What a signature from Celery carried that this program does not know is among them. */
 export function celeryOptions(options: SignatureOptions, toCelery: (canvas: Canvas) => JsonObject): JsonObject {
-  const named = Object.entries(options).map(([name, value]): readonly [string, Json] => {
+  const { celery } = options
+  const others = Object.entries(options).filter(([name]) => name !== 'celery')
+  const named = others.map(([name, value]): readonly [string, Json] => {
     if (name === 'link' || name === 'linkError') return [name === 'link' ? name : 'link_error', value.map(toCelery)]
     if (name === 'expiresAt' || name === 'eta') return [name === 'eta' ? name : 'expires', celeryTime(value)]
     return [PLAIN.find(([known]) => known === name)?.[1] ?? name, value]
   })
-  return Object.fromEntries(named)
+  return { ...Object.fromEntries(named), ...(celery ? writtenExtras(celery) : {}) }
 }
 
 /** A signature's options in the program's names, and those that it has no name for. */
@@ -57,13 +60,38 @@ export function readOptions(json: Json, path: string, fromCelery: (json: Json, p
   if (!isJsonObject(json)) throw unexpected(path, 'an object', json)
   const known = new Map<string, unknown>()
   const unknown = new Map<string, Json>()
+  const celery = readExtras(json)
+  const written = writtenExtras(celery)
+  if (Object.keys(celery).length > 0) known.set('celery', celery)
   for (const [name, value] of Object.entries(json)) {
+    if (Object.hasOwn(written, name)) continue
     if (value === null && name !== 'result_expires') continue // Celery's way to say nothing
     const read = readOption(name, value, `${path}.${name}`, fromCelery)
     if (read) known.set(read[0], read[1])
     else unknown.set(name, value)
   }
   return { known: Object.fromEntries(known), unknown: Object.fromEntries(unknown) }
+}
+
+/** A signature's option for the id of the task that it stands for: Celery has its like under one id. */
+const STANDS_FOR = 'taskledger_id'
+
+const writtenExtras = ({ reply_to, chord, id }: CeleryExtras): JsonObject => ({
+  ...(reply_to === undefined ? {} : { reply_to }),
+  ...(chord === undefined ? {} : { chord }),
+  ...(id === undefined ? {} : { [STANDS_FOR]: id }),
+})
+
+/**
+ * What a client waits for. The members of a chord that is not sent yet name its body too: whoever sends them counts them; only a
+ * task that has its place in a group already counts in Celery's chord.
+ */
+function readExtras({ reply_to, chord, group_id: groupId, [STANDS_FOR]: id }: JsonObject): CeleryExtras {
+  return {
+    ...(typeof reply_to === 'string' ? { reply_to } : {}),
+    ...(isJsonObject(chord) && typeof groupId === 'string' ? { chord } : {}),
+    ...(typeof id === 'string' ? { id } : {}),
+  }
 }
 
 type Read = readonly [name: Known, value: unknown]

@@ -9,7 +9,7 @@ import { freeze, freezeInto } from './freeze.js'
 import { accumulate } from './iterate.js'
 import { begin, type Launch, messageOf, type SendContext } from './launch.js'
 import { type Arrival, arrivalOf, type Culprit, type Remains, type Settled, type Stop, settle, type TaskEnd } from './settle.js'
-import { withErrback, withLink } from './signature.js'
+import { standingFor, withErrback, withLink } from './signature.js'
 
 export type { Arrival, Culprit, Settled, Stop, TaskEnd } from './settle.js'
 
@@ -97,9 +97,10 @@ export function replacement(
   complete: (canvas: Canvas) => Canvas = (linked) => linked,
 ): Canvas {
   const single = asOneTask(normalise(canvas))
-  const { link = [], linkError = [], chain: rest = [] } = message.options
-  const linked = linkError.reduce(withErrback, link.reduce(withLink, single))
-  const whole: Canvas = { kind: 'chain', steps: [complete(linked), ...rest] }
+  const { link = [], linkError = [], chain: rest = [], celery } = message.options
+  const linked = complete(linkError.reduce(withErrback, link.reduce(withLink, single)))
+  const heir = celery ? standingFor(linked, { ...celery, id: celery.id ?? message.id }) : linked
+  const whole: Canvas = { kind: 'chain', steps: [heir, ...rest] }
   if (message.groupId === null) return freeze(whole, newId)
   return freezeInto(whole, { groupId: message.groupId, from: message.groupIndex ?? 0 }, newId)
 }

@@ -127,7 +127,7 @@ function expiresOf({ expiresAt, expires }: SignatureOptions, now: number, deadli
 }
 
 function messageOptions(options: SignatureOptions, rest: readonly Canvas[], deadline: number | null): MessageOptions {
-  const { headers, ignoreResult, resultExpires, acksLate, softTimeLimit, timeLimit, link = [], linkError = [] } = options
+  const { headers, ignoreResult, resultExpires, acksLate, softTimeLimit, timeLimit, link = [], linkError = [], celery } = options
   return {
     ...(headers ? { headers } : {}),
     ...(ignoreResult ? { ignoreResult } : {}),
@@ -139,5 +139,6 @@ function messageOptions(options: SignatureOptions, rest: readonly Canvas[], dead
     ...(linkError.length > 0 ? { linkError } : {}),
     ...(rest.length > 0 ? { chain: rest } : {}),
     ...(deadline !== null ? { deadline } : {}),
+    ...(celery ? { celery } : {}),
   }
 }

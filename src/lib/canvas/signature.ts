@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import type { CeleryExtras } from '../task/celery-extras.js'
 import type { Json, JsonObject } from '../task/json.js'
 import type { Canvas, Chord, SignatureOptions, TaskSignature } from '../task/signature.js'
 
@@ -96,6 +97,20 @@ export function withOptions(canvas: Canvas, options: SignatureOptions): Canvas {
   const linked = linkError.reduce(withErrback, link.reduce(withLink, canvas))
   const set = merge(taskId === undefined ? linked : withResultId(linked, taskId), { options: others })
   return set.kind === 'chord' ? { ...set, body: withOptions(set.body, others) } : set
+}
+
+/** Says whose place the whole takes for Celery's clients: the task that has its result gets it. */
+export function standingFor(canvas: Canvas, celery: CeleryExtras): Canvas {
+  switch (canvas.kind) {
+    case 'task':
+      return { ...canvas, options: { ...canvas.options, celery } }
+    case 'chain':
+      return mapLast(canvas, (step) => standingFor(step, celery))
+    case 'group':
+      return canvas
+    case 'chord':
+      return { ...canvas, body: standingFor(canvas.body, celery) }
+  }
 }
 
 const withOne = (present: readonly Canvas[] = [], canvas: Canvas): readonly Canvas[] =>

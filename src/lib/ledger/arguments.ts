@@ -1,3 +1,4 @@
+import { celeryBodyOf, toCelery } from '../canvas/celery-form.js'
 import { tasksOf } from '../canvas/freeze.js'
 import { ConfigurationError } from '../task/errors.js'
 import { isJsonObject, type Json, type JsonObject } from '../task/json.js'
@@ -68,13 +69,15 @@ export class Redaction {
   }
 
   private cutLinks<Options extends Links>(options: Options): Options {
-    const { link, linkError, chain } = options
+    const { link, linkError, chain, celery } = options
+    const body = celeryBodyOf(options)
     const all = (canvases: readonly Canvas[]): readonly Canvas[] => canvases.map((one) => this.cutCanvas(one))
     return {
       ...options,
       ...(link ? { link: all(link) } : {}),
       ...(linkError ? { linkError: all(linkError) } : {}),
       ...(chain ? { chain: all(chain) } : {}),
+      ...(body ? { celery: { ...celery, chord: toCelery(this.cutCanvas(body)) } } : {}),
     }
   }
 
@@ -102,13 +105,16 @@ function holdsText(value: Json, text: string): boolean {
 }
 
 type Call = Pick<TaskMessage, 'args' | 'kwargs'>
-type Links = Pick<MessageOptions, 'link' | 'linkError' | 'chain'>
+type Links = Pick<MessageOptions, 'link' | 'linkError' | 'chain' | 'celery'>
 
 /** A message's own call, and those that follow it. */
 const callsOf = ({ args, kwargs, options }: TaskMessage): readonly JsonObject[] => [{ args, kwargs }, ...linkedCalls(options)]
 
-const linkedCalls = ({ link = [], linkError = [], chain = [] }: Links): readonly JsonObject[] =>
-  [...link, ...linkError, ...chain].flatMap(callsIn)
+function linkedCalls(options: Links): readonly JsonObject[] {
+  const { link = [], linkError = [], chain = [] } = options
+  const body = celeryBodyOf(options)
+  return [...link, ...linkError, ...chain, ...(body ? [body] : [])].flatMap(callsIn)
+}
 
 const callsIn = (canvas: Canvas): readonly JsonObject[] =>
   tasksOf(canvas).flatMap(({ args, kwargs, options }) => [{ args, kwargs }, ...linkedCalls(options)])

@@ -101,6 +101,11 @@ export class Publisher {
     for (const message of launch.messages) await this.announce(message)
   }
 
+  /** One commit of the ledger's, for whoever records here what others left to be sent. */
+  commit<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    return this.database.write(work)
+  }
+
   /** Sends the message of a row that no broker has confirmed yet, and notes it on the row. */
   async publishRecorded(message: TaskMessage): Promise<void> {
     const { within } = this.broker

@@ -66,9 +66,10 @@ export function copyOf(row: TaskRow, overrides: ResendOverrides, nowMs: number):
 /** What is to follow the copy gets ids of its own: the rows of what followed the original are final. */
 function optionsOfCopy({ options, submittedAt }: TaskMessage, nowMs: number): MessageOptions {
   const again = (parts: readonly Canvas[]): readonly Canvas[] => parts.map((part) => refreeze(part, () => newTaskId(nowMs)).canvas)
-  const { chain, link, linkError, deadline } = options
+  const { celery: _, ...own } = options // clients wait for the original, and its chord has counted it
+  const { chain, link, linkError, deadline } = own
   return {
-    ...options,
+    ...own,
     ...(chain ? { chain: again(chain) } : {}),
     ...(link ? { link: again(link) } : {}),
     ...(linkError ? { linkError: again(linkError) } : {}),

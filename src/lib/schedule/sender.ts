@@ -7,7 +7,7 @@ import { claimDue, findDueRetries, findUnpublished, nextEta, noteSendFailure, re
 import { replaceMember } from '../ledger/groups.js'
 import { moveToScheduledSent, revokeScheduled } from '../ledger/moves.js'
 import { messageOf, type TaskRow, UnsendableRowError } from '../ledger/row.js'
-import { type Follower, revokedFor } from '../publish/follow.js'
+import { type Follower, revokedFor, type Unsent } from '../publish/follow.js'
 import type { Publisher } from '../publish/publisher.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { newTaskId } from '../task/id.js'
@@ -43,7 +43,8 @@ export interface SenderSettings {
 const RETRY_FAILED_MS = 60_000
 
 /**
- * Publishes what is due: scheduled tasks, retries, and tasks whose broker took no message when they were recorded.
+ * Publishes what is due: scheduled tasks, retries, and tasks whose broker took no message when they were recorded; and tells Celery's
+ * clients what they have not been told.
  *
  * A scheduled task is claimed, and the commit that makes its row SCHEDULED_SENT also holds a new task of the claimed id: its
  * message or, where the broker lives elsewhere, its row. So a claim that is still there was never sent, and any later sender
@@ -70,6 +71,7 @@ export class Sender {
     const passStart = this.now()
     const all: Sent[] = []
     await this.deadlines.failChords()
+    await this.follower.tellUntold(this.settings.batch)
     for (const step of this.steps(passStart, passStart - 1)) all.push(...(await this.take(step, limit - all.length, each)))
     return all
   }
@@ -104,6 +106,7 @@ export class Sender {
   private async sendShares(): Promise<void> {
     const passStart = this.now()
     await this.deadlines.failChords()
+    await this.follower.tellUntold(this.settings.batch)
     for (const step of this.steps(passStart, passStart - RETRY_FAILED_MS)) await this.take(step, this.settings.batch)
   }
 
@@ -212,10 +215,10 @@ export class Sender {
   }
 }
 
-/** What became of a row, if anything, and what a broker elsewhere is to be handed for it. */
+/** What became of a row, if anything, and what others are to be handed for it. */
 interface SentRow {
   readonly sent: readonly Sent[]
-  readonly following: readonly TaskMessage[]
+  readonly following: readonly Unsent[]
 }
 
 const NOTHING_DONE: SentRow = { sent: [], following: [] }
@@ -242,11 +245,13 @@ function sendable(row: TaskRow, nowMs: number): TaskMessage | UnsendableRowError
 
 /**
  * The task that is sent for a claimed scheduled row: all it was published with, under the claimed id, without its eta. A workflow
- * keeps its root, which others of it know already.
+ * keeps its root, which others of it know already, and Celery's clients wait under the id they know.
  */
 function newMessage(row: TaskRow, nowMs: number): TaskMessage {
   const message = messageOf(row)
   const id = row.scheduledId ?? ''
   const rootId = message.rootId === message.id && !isPart(message) ? id : message.rootId
-  return { ...message, id, eta: null, rootId, submittedAt: nowMs }
+  const { celery } = message.options
+  const options = celery ? { ...message.options, celery: { ...celery, id: celery.id ?? message.id } } : message.options
+  return { ...message, id, eta: null, rootId, options, submittedAt: nowMs }
 }

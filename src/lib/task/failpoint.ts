@@ -1,6 +1,7 @@
 /**
  * The instants at which a crash would leave something different behind: before and after each commit, and before and
- * after each word to a broker that lives elsewhere. test/crash/matrix.test.ts interrupts the program at every one.
+ * after each word to a broker, or to a store of Celery's results, that lives elsewhere. test/crash/matrix.test.ts interrupts the
+ * program at every one, celery-results.test.ts beside it at those of results.
  */
 export const FAILPOINTS = [
   'publish:before',
@@ -36,6 +37,10 @@ export const FAILPOINTS = [
   'revoke:committed',
   'purge:before',
   'purge:committed',
+  'result:before',
+  'result:stored',
+  'result:released',
+  'result:told',
 ] as const
 export type FailpointName = (typeof FAILPOINTS)[number]
 

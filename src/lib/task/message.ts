@@ -1,13 +1,9 @@
+import type { CeleryExtras } from './celery-extras.js'
 import type { Json, JsonObject } from './json.js'
 import type { OnWorkerLost } from './options.js'
 import type { Canvas } from './signature.js'
 
-/** In Celery's words and form. */
-export interface CeleryExtras {
-  readonly shadow?: string
-  readonly reply_to?: string
-  readonly chord?: JsonObject
-}
+export type { CeleryExtras } from './celery-extras.js'
 
 /** What a faithful re-send needs beyond the columns every query knows. */
 export interface MessageOptions {
@@ -30,7 +26,7 @@ export interface MessageOptions {
   readonly chain?: readonly Canvas[]
   /** Epoch milliseconds from which on nothing of the task's workflow is started; what follows the task inherits it. */
   readonly deadline?: number
-  /** What a Celery message held that this program has no use for: it goes along when the task is sent on. */
+  /** What a Celery client asked for besides. */
   readonly celery?: CeleryExtras
   /** On the row of a task that never ran: the id of the task whose end ended it. */
   readonly settledBy?: string

@@ -1,3 +1,4 @@
+import type { CeleryExtras } from './celery-extras.js'
 import type { Json, JsonObject } from './json.js'
 
 /** What a call says besides its arguments. Names and units are Celery's; durations are seconds, instants epoch milliseconds. */
@@ -28,6 +29,8 @@ export interface SignatureOptions {
   /** The group the task's end counts in, and its place there. */
   readonly groupId?: string
   readonly groupIndex?: number
+  /** What a signature from Celery asked for besides. */
+  readonly celery?: CeleryExtras
 }
 
 /** One call of a task, as data. */

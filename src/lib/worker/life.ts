@@ -112,7 +112,7 @@ export class Life {
       const moved = again ? await this.runAgain(sql, started, outcome, verdict.error) : await this.finish(sql, started, outcome)
       if (!moved && outcome.kind !== 'revoked') await this.recordLate(sql, owner.taskId, outcome)
       const fate: Fate = again ? 'requeue' : verdict.message
-      const next = moved && !again ? await following(sql, this.follower, delivery.message, outcome) : []
+      const next = moved && !again ? await following(sql, this.follower, delivery.message, outcome, definition.options) : []
       return { value: moved ? outcome : null, fate: late && moved ? fate : 'keep', following: next }
     })
     return value

@@ -30,7 +30,9 @@ export class Part {
   }
 
   add(signature: Composed): void {
-    const { groupId } = this.message
+    const { groupId, options } = this.message
+    if (options.celery?.chord)
+      throw new UsageError("addToChord: the chord of this task is counted by Celery's result backend, not by the ledger")
     if (groupId === null) throw new UsageError('addToChord: this task counts in no group')
     const canvas = this.read(signature, 'addToChord')
     freezeInto(canvas, { groupId, from: 0 }, newTaskId) // what cannot join the group is said here, not when the task has ended

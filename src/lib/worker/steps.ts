@@ -1,9 +1,8 @@
 import type { Broker, Delivery } from '../broker/broker.js'
 import type { Database } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
-import type { Follower } from '../publish/follow.js'
+import type { Follower, Unsent } from '../publish/follow.js'
 import type { Failpoint } from '../task/failpoint.js'
-import type { TaskMessage } from '../task/message.js'
 
 /** What becomes of the message. */
 export type Fate = 'ack' | 'reject' | 'requeue' | 'keep'
@@ -12,8 +11,8 @@ export type Fate = 'ack' | 'reject' | 'requeue' | 'keep'
 export interface Decision<T> {
   readonly value: T
   readonly fate: Fate
-  /** What the commit recorded and a broker elsewhere is to be handed. */
-  readonly following?: readonly TaskMessage[]
+  /** What the commit recorded and others are to be handed. */
+  readonly following?: readonly Unsent[]
 }
 
 /** What a step decided, and what it did to the message. */
@@ -25,7 +24,7 @@ export interface Stepped<T> {
 
 /**
  * A step is one commit; what becomes of the message is part of it where the broker lives in the same database, and follows it
- * elsewhere, once that broker has been handed what the commit recorded.
+ * elsewhere, once that broker, and Celery's clients, have been handed what the commit recorded.
  */
 export class Steps {
   constructor(

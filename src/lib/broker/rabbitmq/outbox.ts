@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import type { ChannelModel, ConfirmChannel } from 'amqplib'
+import type { ChannelModel, ConfirmChannel, Options } from 'amqplib'
 import { PlainError, UnavailableError, UsageError } from '../../task/errors.js'
 import type { TaskMessage } from '../../task/message.js'
 import { type CeleryMessage, celeryMessage, type Publishing } from './celery-message.js'
@@ -11,6 +11,13 @@ const CONFIRM_MS = 30_000
 
 /** A message that RabbitMQ found no queue for. */
 export class UnroutableError extends PlainError {}
+
+/** A message to whoever reads one queue. */
+export interface QueuedReply {
+  readonly routingKey: string
+  readonly properties: Options.Publish
+  readonly body: Buffer
+}
 
 /** A message that the server has not confirmed yet. */
 interface Unconfirmed {
@@ -61,6 +68,24 @@ export class Outbox {
     }
     const failed = (await Promise.allSettled(confirms)).find(({ status }) => status === 'rejected')
     if (failed?.status === 'rejected') throw failed.reason
+  }
+
+  /**
+   * Sends to a queue that its reader has declared. Where that is gone, so is the reader: that is no failure.
+   *
+   * @throws {UnavailableError} when the server did not say that it has the message
+   */
+  async reply({ routingKey, properties, body }: QueuedReply): Promise<void> {
+    const { channel } = await this.session()
+    await new Promise<void>((resolve, reject) => {
+      const settle = (error: unknown) =>
+        error ? reject(this.link.unavailable(`did not confirm the reply to ${routingKey}`, error)) : resolve()
+      try {
+        channel.publish('', routingKey, body, { ...properties }, settle)
+      } catch (error) {
+        settle(error)
+      }
+    })
   }
 
   private async declare({ connection }: Session, queue: string): Promise<void> {

@@ -4,7 +4,7 @@ import type { TaskMessage } from '../../task/message.js'
 import type { Broker, Delivery } from '../broker.js'
 import { Inbox } from './inbox.js'
 import { Link } from './link.js'
-import { Outbox } from './outbox.js'
+import { Outbox, type QueuedReply } from './outbox.js'
 import { type QueueArguments, Queues } from './queues.js'
 
 export interface RabbitSettings {
@@ -35,6 +35,11 @@ export class RabbitBroker implements Broker {
 
   publish(messages: readonly TaskMessage[]): Promise<void> {
     return this.outbox.publish(messages)
+  }
+
+  /** Sends a result to a client that waits on a queue of its own. */
+  reply(reply: QueuedReply): Promise<void> {
+    return this.outbox.reply(reply)
   }
 
   receive(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]> {
