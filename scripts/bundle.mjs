@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { relative, sep } from 'node:path'
 import { build } from 'esbuild'
 
-/** Native code, compilers that oclif would use if it found them, and the drivers that knex asks for by name. */
+/** Native code, packages that a user may do without, compilers that oclif would use if it found them, and the drivers that knex asks for by name. */
 const EXTERNAL = [
   'amqplib',
   'better-sqlite3',

@@ -10,7 +10,7 @@ const LAYERS = [
   ['canvas', 'database'],
   ['ledger', 'broker', 'celery'],
   ['publish'],
-  ['worker', 'schedule'],
+  ['worker', 'schedule', 'watch'],
   ['app'],
   ['cli', 'admin'],
   ['commands'],

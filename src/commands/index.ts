@@ -11,6 +11,7 @@ export const commands: CommandMap = {
   show: () => import('./show.js'),
   call: () => import('./call.js'),
   worker: () => import('./worker.js'),
+  'watch-celery': () => import('./watch-celery.js'),
   revoke: () => import('./revoke.js'),
   purge: () => import('./purge.js'),
   'fix-json': () => import('./fix-json.js'),

@@ -22,6 +22,8 @@ import * as stale from '../../src/lib/ledger/stale.js'
 import * as standing from '../../src/lib/ledger/standing.js'
 import * as tree from '../../src/lib/ledger/tree.js'
 import * as unbegun from '../../src/lib/ledger/unbegun.js'
+import * as watched from '../../src/lib/ledger/watched.js'
+import * as watchedWorkers from '../../src/lib/ledger/watched-workers.js'
 import * as workers from '../../src/lib/ledger/workers.js'
 import { aBeginning, aMessage } from '../helpers/rows.js'
 import { DAWN } from '../helpers/world.js'
@@ -32,6 +34,33 @@ export type Call = (sql: Sql) => Promise<unknown>
 const OWNER: moves.Owner = { taskId: 'id-0000700', workerId: 'w4', deliveries: 1, retries: 0 }
 const END: moves.End = { at: DAWN, resultExpiresAt: DAWN }
 const UNTOLD: outbox.Untold = { taskId: 'id-0000001', status: 'SUCCESS', at: DAWN, ending: '{}' }
+const LIFE: watchedWorkers.Life = { workerId: 'w1', pid: 1, since: DAWN, begun: true }
+const WATCHED: watched.WatchedColumns = {
+  task: 't',
+  args: '[]',
+  kwargs: '{}',
+  status: 'STARTED',
+  result: null,
+  error_type: null,
+  error_message: null,
+  traceback: null,
+  queue: 'q',
+  exchange: '',
+  routing_key: 'q',
+  eta: null,
+  expires: null,
+  retries: 0,
+  worker_id: 'w1',
+  lease_until: DAWN,
+  parent_id: null,
+  root_id: 'id-0000000',
+  submitted_at: DAWN,
+  published_at: DAWN,
+  started_at: DAWN,
+  updated_at: DAWN,
+  finished_at: null,
+  result_expires_at: null,
+}
 const ERROR = { type: 'Error', message: 'no', traceback: null }
 const STORED = { args: '[]', kwargs: '{}', options: '{}' }
 const GROUP = { groupId: 'group-new', body: null, rootId: 'id-0000000', parentId: null, deadline: null }
@@ -77,6 +106,16 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   keepUntold: (sql) => outbox.keepUntold(sql, UNTOLD, DAWN),
   claimUntold: (sql) => outbox.claimUntold(sql, DAWN, DAWN + 1, 100),
   removeTold: (sql) => outbox.removeTold(sql, UNTOLD),
+
+  recordWatched: (sql) => watched.recordWatched(sql, 'id-0004999', WATCHED, '{}'),
+  updateWatched: (sql) => watched.updateWatched(sql, 'id-0000700', WATCHED, '{}'),
+  recordSetback: (sql) => watched.recordSetback(sql, 'id-0002800', 'retry', 'w1', ERROR, DAWN),
+  beatOfLife: (sql) => watchedWorkers.beatOfLife(sql, LIFE, DAWN, DAWN),
+  renewLeases: (sql) => watchedWorkers.renewLeases(sql, ['w1', 'w2']),
+  endOldLeases: (sql) => watchedWorkers.endOldLeases(sql, 'w1', DAWN),
+  endLife: (sql) => watchedWorkers.endLife(sql, 'w1', DAWN),
+  watchOf: (sql) => watchedWorkers.watchOf(sql, 'celery amqp://host:5672/'),
+  graceLeases: (sql) => watchedWorkers.graceLeases(sql, 'celery amqp://host:5672/', DAWN, DAWN),
 
   recordGroup: (sql) => groups.recordGroup(sql, { ...GROUP, members: ['id-0000001', 'id-0000002'] }, DAWN),
   addMembers: (sql) => groups.addMembers(sql, 'group-00020', 40, ['id-0000001']),

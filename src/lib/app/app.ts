@@ -12,6 +12,7 @@ import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import type { Json } from '../task/json.js'
 import type { Outcome } from '../task/outcome.js'
 import type { Composed } from '../task/signature.js'
+import type { WatchEvent, Watcher } from '../watch/watcher.js'
 import { AsyncPool } from '../worker/pool/async-pool.js'
 import { runTask } from '../worker/run-task.js'
 import { type KnownTasks, Worker } from '../worker/worker.js'
@@ -29,6 +30,7 @@ import type { AnyResult, ApplyOptions, Signature } from './signature.js'
 import { directContext, type TaskOptions } from './task.js'
 import { signatures, type Task } from './task-handle.js'
 import { Tasks } from './tasks.js'
+import { type WatchOptions, watcherOf } from './watch-celery.js'
 
 export interface WorkerOptions extends PoolOptions {
   /** Default: the app's `defaultQueue`. */
@@ -177,6 +179,15 @@ export class App {
       },
     }
     return running
+  }
+
+  /**
+   * Watches the Celery cluster whose broker this is: what its workers tell of their tasks is written down.
+   *
+   * @throws {UsageError} for a URL that is none of RabbitMQ's
+   */
+  async watchCelery(url: string, options: WatchOptions, emit: (event: WatchEvent) => void): Promise<Watcher> {
+    return watcherOf(await this.parts(), url, options, emit, this.hooks.report)
   }
 
   /**

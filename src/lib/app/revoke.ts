@@ -3,6 +3,7 @@ import { findTask, lockTasks } from '../ledger/find.js'
 import { revokeOpen } from '../ledger/moves.js'
 import { endedMessage, type TaskRow } from '../ledger/row.js'
 import { standingsOf } from '../ledger/standing.js'
+import { isWatched } from '../ledger/watched.js'
 import { revokedFor, type Unsent } from '../publish/follow.js'
 import type { TaskMessage } from '../task/message.js'
 import { isFinal } from '../task/status.js'
@@ -45,6 +46,7 @@ export async function revokeAll(
   const reason = terminate ? 'terminated' : 'revoked'
   const asked = new Set(taskIds)
   const revokeOne = async (sql: Sql, taskId: string): Promise<readonly Unsent[]> => {
+    if (isCelerys(await findTask(sql, taskId))) return []
     const moved = await revokeOpen(sql, taskId, reason, terminate, end)
     const row = await findTask(sql, taskId)
     if (!row) return []
@@ -80,6 +82,8 @@ async function withAhead(sql: Sql, before: Before, taskIds: readonly string[]): 
     groupIds: [...new Set(all.flatMap((one) => one.groupIds))],
   }
 }
+/** What Celery's workers have is not stopped by a row: it takes their own control command. */
+const isCelerys = (row: TaskRow | null): boolean => row !== null && isWatched(row)
 
 /** Of a task that goes on: its steps after it end, its callbacks and errbacks are its own. */
 function withoutLinks(row: TaskRow): TaskMessage {
@@ -92,5 +96,6 @@ function answer(taskId: string, row: TaskRow | null, endedBefore: boolean): Revo
   if (!row) return { taskId, task: null, revoked: false, error: 'there is no task of this id' }
   const { task, status, workerId } = row
   if (isFinal(status)) return { taskId, task, revoked: !endedBefore, error: endedBefore ? `it has ended ${status}` : null }
+  if (isCelerys(row)) return { taskId, task, revoked: false, error: `it is a task of Celery's: celery control revoke ${taskId}` }
   return { taskId, task, revoked: false, error: `worker ${workerId} is running it; --terminate stops it` }
 }

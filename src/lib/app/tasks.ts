@@ -14,6 +14,7 @@ import type { Sent } from '../schedule/sender.js'
 import { aheadOf } from './ahead.js'
 import type { Parts } from './parts.js'
 import { type Revoked, revoke } from './revoke.js'
+import { refusalOfWatched } from './watched.js'
 
 /** Which rows of a stale list. */
 export interface StaleQuery {
@@ -125,15 +126,18 @@ export class Tasks {
 
   /** Sends a copy of each task that carries everything the original had. The originals stay as they are. */
   async retry(what: TaskFilter | readonly TaskRow[], terms: RetryTerms = {}): Promise<Resent[]> {
-    const { publisher, broker, database, now } = await this.open()
+    const { settings, publisher, broker, database, now } = await this.open()
     const rows = isRows(what) ? what : await this.list(what, NO_LIMIT)
     const done: Resent[] = []
     const startedAt = now()
     for (const row of rows) {
       if (terms.rate && !terms.dryRun) await sleep(Math.max(0, startedAt + (done.length * 1000) / terms.rate - now()))
-      const resent = terms.dryRun
-        ? await previewResend(row, terms, database, broker, now())
-        : await resend(row, terms, publisher, broker, now())
+      const refusal = await refusalOfWatched(row, terms, settings.broker, database, now())
+      const resent = refusal
+        ? { taskId: row.taskId, task: row.task, newTaskId: null, error: refusal }
+        : terms.dryRun
+          ? await previewResend(row, terms, database, broker, now())
+          : await resend(row, terms, publisher, broker, now())
       done.push(resent)
       terms.each?.(resent)
       if (terms.failFast && resent.error !== null) break

@@ -10,7 +10,7 @@ export const LOG_LEVELS: readonly Level[] = LEVELS
 export const LOG_FORMATS = ['text', 'json'] as const
 export type LogFormat = (typeof LOG_FORMATS)[number]
 
-type Line = readonly [level: Level, text: string]
+export type Line = readonly [level: Level, text: string]
 
 /** What a worker's log says of an event. A failure that its task expects is business as usual: no stack. */
 export function lineOf(event: WorkerEvent): Line {
@@ -44,9 +44,32 @@ export function lineOf(event: WorkerEvent): Line {
 /** pino's numbers for these levels. */
 const PINO_LEVELS: Readonly<Record<Level, number>> = { error: 50, warning: 40, info: 30 }
 
+/** Writes a line, with the fields that it has as JSON. */
+export type Log = (line: Line, fields: object) => void
+
+/**
+ * Writes lines at `level` or graver. As JSON a line is an object with pino's `level`, `time`, `pid`, `hostname` and `msg`, and
+ * with fields of its own.
+ */
+export function openLog(level: Level, format: LogFormat, write: (line: string) => void, now: () => Date = () => new Date()): Log {
+  return ([gravity, text], fields) => {
+    if (LEVELS.indexOf(gravity) > LEVELS.indexOf(level)) return
+    const at = now()
+    if (format === 'text') return write(`${at.toISOString()} ${gravity} ${printableLines(text)}`)
+    write(JSON.stringify({ level: PINO_LEVELS[gravity], time: at.getTime(), pid: process.pid, hostname: hostname(), ...fields, msg: text }))
+  }
+}
+
+/** Logs each error of the app's that nobody waits for. */
+export function logErrors(app: App, log: Log): void {
+  app.on('error', (error) => {
+    const [type, message, stack] = error instanceof Error ? [error.name, error.message, error.stack] : ['Error', String(error), undefined]
+    log(['error', stack ?? printable(message)], { event: 'error', err: { type, message, stack } })
+  })
+}
+
 /**
  * Writes a line for each event of the app's workers, and for each error nobody waits for, at `level` or graver.
- * As JSON a line is an object with pino's `level`, `time`, `pid`, `hostname` and `msg`, and the event's own fields.
  * Returns what writes a line of the worker's own.
  */
 export function logEvents(
@@ -56,21 +79,13 @@ export function logEvents(
   write: (line: string) => void,
   now: () => Date = () => new Date(),
 ): (text: string) => void {
-  const log = ([gravity, text]: Line, fields: object) => {
-    if (LEVELS.indexOf(gravity) > LEVELS.indexOf(level)) return
-    const at = now()
-    if (format === 'text') return write(`${at.toISOString()} ${gravity} ${printableLines(text)}`)
-    write(JSON.stringify({ level: PINO_LEVELS[gravity], time: at.getTime(), pid: process.pid, hostname: hostname(), ...fields, msg: text }))
-  }
+  const log = openLog(level, format, write, now)
   for (const kind of EVENT_KINDS) {
     app.on(kind, (event: WorkerEvent) => {
       const { kind: event_, id: taskId, ...fields } = event
       log(lineOf(event), { event: event_, taskId, ...fields })
     })
   }
-  app.on('error', (error) => {
-    const [type, message, stack] = error instanceof Error ? [error.name, error.message, error.stack] : ['Error', String(error), undefined]
-    log(['error', stack ?? printable(message)], { event: 'error', err: { type, message, stack } })
-  })
+  logErrors(app, log)
   return (text) => log(['info', text], {})
 }

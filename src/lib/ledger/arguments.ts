@@ -36,8 +36,13 @@ export class Redaction {
     })
   }
 
+  /** Whether there is anything that the ledger must not keep. */
+  get hidesAnything(): boolean {
+    return this.paths.length > 0
+  }
+
   /** @param published whether the message is, or in this same commit becomes, the broker's */
-  stored(message: TaskMessage, published: boolean): StoredArguments {
+  stored(message: Arguments, published: boolean): StoredArguments {
     const found = published ? this.foundIn(message) : []
     if (found.length === 0) {
       return { args: JSON.stringify(message.args), kwargs: JSON.stringify(message.kwargs), options: JSON.stringify(message.options) }
@@ -58,7 +63,7 @@ export class Redaction {
   }
 
   /** The paths that lead somewhere in a message. */
-  private foundIn(message: TaskMessage): readonly string[] {
+  private foundIn(message: Arguments): readonly string[] {
     const calls = this.paths.length > 0 ? callsOf(message) : []
     return this.spelled.filter((_, i) => calls.some((call) => holds(call, this.paths[i] ?? [])))
   }
@@ -104,11 +109,12 @@ function holdsText(value: Json, text: string): boolean {
   return Object.values(value).some((inner) => holdsText(inner, text))
 }
 
+type Arguments = Pick<TaskMessage, 'args' | 'kwargs' | 'options'>
 type Call = Pick<TaskMessage, 'args' | 'kwargs'>
 type Links = Pick<MessageOptions, 'link' | 'linkError' | 'chain' | 'celery'>
 
 /** A message's own call, and those that follow it. */
-const callsOf = ({ args, kwargs, options }: TaskMessage): readonly JsonObject[] => [{ args, kwargs }, ...linkedCalls(options)]
+const callsOf = ({ args, kwargs, options }: Arguments): readonly JsonObject[] => [{ args, kwargs }, ...linkedCalls(options)]
 
 function linkedCalls(options: Links): readonly JsonObject[] {
   const { link = [], linkError = [], chain = [] } = options

@@ -3,11 +3,13 @@ import { type StoredRow, type TaskRow, taskRow } from './row.js'
 
 /**
  * Tasks that expired at or before `cutoff` and that nobody has started, the longest expired first. The words of the condition are
- * those of the index task_result_expiring. A scheduled task is revoked when it would be sent.
+ * those of the index task_result_expiring. A scheduled task is revoked when it would be sent,
+ * a watched one by Celery.
  */
 export async function findExpired(sql: Sql, cutoff: number, limit: number): Promise<TaskRow[]> {
   const rows = await sql.all<StoredRow>(
     `SELECT * FROM task_result WHERE finished_at IS NULL AND expires IS NOT NULL AND lease_until IS NULL AND status <> 'SCHEDULED' AND expires <= ?
+        AND options NOT LIKE '%"watched"%'
       ORDER BY expires, id LIMIT ?`,
     [cutoff, limit],
   )

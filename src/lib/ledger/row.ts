@@ -47,6 +47,12 @@ export interface StoredRow {
 export interface StoredOptions extends MessageOptions {
   /** Paths in args and kwargs whose values the row does not hold. */
   readonly redacted?: readonly string[]
+  /** Columns of a watched row that hold what Celery showed, as `{"repr": …}`: the value itself cannot be told from it. */
+  readonly unreadable?: readonly ('args' | 'kwargs' | 'result')[]
+  /** On an open watched row: which worker received the message of the newest attempt last. */
+  readonly received?: { readonly host: string; readonly at: number }
+  /** On a watched row: executions that began before the one the row tells of, and whose end was not told yet. */
+  readonly alsoRunning?: readonly { readonly host: string; readonly at: number }[]
 }
 
 /** The ledger's record of one task id. */
@@ -161,7 +167,9 @@ export class UnsendableRowError extends Error {
  * @throws {UnsendableRowError} when the row does not hold the whole of it
  */
 export function messageOf(row: TaskRow): TaskMessage {
-  const { redacted, ...options } = row.options
+  const { redacted, unreadable, received: _, alsoRunning: __, ...options } = row.options
+  const lacking = unreadable?.find((column) => column !== 'result')
+  if (lacking) throw new UnsendableRowError(`its ${lacking} cannot be told exactly from what Celery showed of them`)
   if (redacted) throw new UnsendableRowError(`its arguments are redacted (${redacted.join(', ')})`)
   if (!Array.isArray(row.args)) throw new UnsendableRowError('its args are missing or not a JSON array')
   if (typeof row.kwargs !== 'object' || row.kwargs === null || Array.isArray(row.kwargs)) {
@@ -192,7 +200,7 @@ export function messageOf(row: TaskRow): TaskMessage {
 
 /** The message of a row that has ended: what of it the row still holds is enough to tell what follows. */
 export function endedMessage(row: TaskRow): TaskMessage {
-  const { redacted: _, ...options } = row.options
+  const { redacted: _, unreadable: __, received: ___, alsoRunning: ____, ...options } = row.options
   const args = Array.isArray(row.args) ? row.args : []
   const kwargs = isJsonObject(row.kwargs) ? row.kwargs : {}
   return messageOf({ ...row, args, kwargs, options })

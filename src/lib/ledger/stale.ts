@@ -39,6 +39,10 @@ interface Part {
   readonly from: 'updated_at' | 'eta' | 'claimed_at' | 'finished_at'
 }
 
+/** When somebody last watched the cluster whose task a row is of: the silence of its workers since then tells nothing. */
+const watchedUntil = (dialect: Dialect): string =>
+  `(SELECT watch.beat_at FROM task_worker AS watch WHERE watch.worker_id = ${dialect.field('options', 'watched')})`
+
 /** The reason of a row, by what its columns say at `now`. */
 const reasonIn = (dialect: Dialect): string => `CASE
   WHEN finished_at IS NOT NULL THEN 'ended'
@@ -46,7 +50,7 @@ const reasonIn = (dialect: Dialect): string => `CASE
   WHEN published_at IS NULL AND eta IS NOT NULL THEN 'overdue'
   WHEN published_at IS NULL THEN 'unpublished'
   WHEN worker_id IS NULL THEN 'unclaimed'
-  WHEN lease_until > ? THEN 'stuck'
+  WHEN lease_until > coalesce(${watchedUntil(dialect)}, ?) THEN 'stuck'
   WHEN ${dialect.isTrue('options', 'acksLate')} THEN 'unclaimed'
   ELSE 'lost' END`
 

@@ -30,6 +30,8 @@ export interface MessageOptions {
   readonly celery?: CeleryExtras
   /** On the row of a task that never ran: the id of the task whose end ended it. */
   readonly settledBy?: string
+  /** On the row of a task of Celery's that was only watched: where. Celery's events change it, and nothing else does. */
+  readonly watched?: string
 }
 
 /**

@@ -1,0 +1,78 @@
+import type { Sql } from '../database/sql.js'
+import type { ErrorRecord } from '../task/outcome.js'
+import type { AttemptKind } from './attempts.js'
+import type { StoredRow, TaskRow } from './row.js'
+
+/** The columns that a watch writes. All others are those of a row that our own program published or works on. */
+const COLUMNS = [
+  'task',
+  'args',
+  'kwargs',
+  'status',
+  'result',
+  'error_type',
+  'error_message',
+  'traceback',
+  'queue',
+  'exchange',
+  'routing_key',
+  'eta',
+  'expires',
+  'retries',
+  'worker_id',
+  'lease_until',
+  'parent_id',
+  'root_id',
+  'submitted_at',
+  'published_at',
+  'started_at',
+  'updated_at',
+  'finished_at',
+  'result_expires_at',
+] as const
+
+export type WatchedColumns = Pick<StoredRow, (typeof COLUMNS)[number]>
+
+/** Whether a row is a watch's to change: one that a worker of our own has had is that worker's. */
+export const isWatched = ({ options, deliveries }: TaskRow): boolean => options.watched !== undefined && deliveries === 0
+
+const bindings = (columns: WatchedColumns) => COLUMNS.map((name) => columns[name])
+
+const INSERT = `INSERT INTO task_result (task_id, options, priority, ${COLUMNS.join(', ')}) VALUES (?, ?, 0, ${COLUMNS.map(() => '?').join(', ')})`
+
+/** Writes the row of a task that events told of. False: the task has a row already, which is left alone. */
+export async function recordWatched(sql: Sql, taskId: string, columns: WatchedColumns, options: string): Promise<boolean> {
+  return (await sql.run(`${INSERT} ON CONFLICT (task_id) DO NOTHING`, [taskId, options, ...bindings(columns)])) === 1
+}
+
+/**
+ * Writes what further events told of a watched task.
+ *
+ * @param options what changes of them; null takes one away
+ * @returns false when the row has ended or is no watch's
+ */
+export async function updateWatched(sql: Sql, taskId: string, columns: WatchedColumns, options: string): Promise<boolean> {
+  const changed = await sql.run(
+    `UPDATE task_result SET options = ${sql.dialect.patched('options')}, ${COLUMNS.map((name) => `${name} = ?`).join(', ')}
+      WHERE task_id = ? AND finished_at IS NULL AND deliveries = 0 AND ${sql.dialect.field('options', 'watched')} IS NOT NULL`,
+    [options, ...bindings(columns), taskId],
+  )
+  return changed === 1
+}
+
+/** Adds a line to the history of a watched task, unless the same event added it before. */
+export async function recordSetback(
+  sql: Sql,
+  taskId: string,
+  kind: AttemptKind,
+  workerId: string,
+  error: ErrorRecord,
+  at: number,
+): Promise<void> {
+  await sql.run(
+    `INSERT INTO task_attempt (task_id, seq, at, kind, worker_id, error_type, error_message, traceback)
+     SELECT ?, (SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?), CAST(? AS bigint), ?, ?, ?, ?, ?
+      WHERE NOT EXISTS (SELECT 1 FROM task_attempt WHERE task_id = ? AND kind = ? AND at = ?)`,
+    [taskId, taskId, at, kind, workerId, error.type, error.message, error.traceback, taskId, kind, at],
+  )
+}

@@ -1,0 +1,35 @@
+import type { TaskEvent } from '../celery/events.js'
+import type { EventsOfTask } from './record.js'
+
+/** Events of one task that are not written yet. */
+export interface Waiting {
+  readonly events: EventsOfTask
+  /** When the first of them came. */
+  readonly since: number
+}
+
+/** What came and is not written yet, by task. */
+export class Backlog {
+  private tasks = new Map<string, Waiting>()
+
+  get isEmpty(): boolean {
+    return this.tasks.size === 0
+  }
+
+  add(event: TaskEvent, now: number): void {
+    this.putBack({ events: [event], since: now })
+  }
+
+  /** Everything; it is no longer here. */
+  takeAll(): Waiting[] {
+    const all = [...this.tasks.values()]
+    this.tasks = new Map()
+    return all
+  }
+
+  putBack({ events, since }: Waiting): void {
+    const [{ id }] = events
+    const there = this.tasks.get(id)
+    this.tasks.set(id, there ? { events: [...there.events, ...events], since: Math.min(there.since, since) } : { events, since })
+  }
+}

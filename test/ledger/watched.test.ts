@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict'
+import { attemptsOf } from '../../src/lib/ledger/attempts.js'
+import { recordSetback, recordWatched, updateWatched, type WatchedColumns } from '../../src/lib/ledger/watched.js'
+import { type Columns, putRow, storedRow } from '../helpers/rows.js'
+import { DAWN, openWorld } from '../helpers/world.js'
+
+const WATCHED = JSON.stringify({ watched: 'celery amqp://host:5672/', headers: { a: 1 }, unreadable: ['args'] })
+
+const columns: WatchedColumns = {
+  task: 'tasks.add',
+  args: '[1]',
+  kwargs: '{}',
+  status: 'STARTED',
+  result: null,
+  error_type: null,
+  error_message: null,
+  traceback: null,
+  queue: 'q',
+  exchange: '',
+  routing_key: 'q',
+  eta: null,
+  expires: null,
+  retries: 0,
+  worker_id: 'w1@host',
+  lease_until: DAWN + 1,
+  parent_id: null,
+  root_id: 'id-1',
+  submitted_at: DAWN,
+  published_at: DAWN,
+  started_at: DAWN,
+  updated_at: DAWN,
+  finished_at: null,
+  result_expires_at: null,
+}
+
+describe('a watched row', () => {
+  it('takes what a watch writes, and keeps the options that are none of its', async () => {
+    await using w = await openWorld()
+    await putRow(w.database, { task_id: 'id-1', options: WATCHED })
+    assert.ok(await updateWatched(w.database, 'id-1', columns, '{"unreadable":null,"received":{"host":"w","at":1}}'))
+    const { status, worker_id, options } = await storedRow(w.database, 'id-1')
+    assert.deepEqual([status, worker_id], ['STARTED', 'w1@host'])
+    assert.deepEqual(JSON.parse(options), { watched: 'celery amqp://host:5672/', headers: { a: 1 }, received: { host: 'w', at: 1 } })
+  })
+
+  const others: Readonly<Record<string, Partial<Columns>>> = {
+    'that has ended': { options: WATCHED, status: 'SUCCESS' },
+    'that a worker of our own has had': { options: WATCHED, deliveries: 1 },
+    'that our own program published': { options: '{}' },
+  }
+  for (const [name, given] of Object.entries(others)) {
+    it(`is no row ${name}, whoever looked at it before`, async () => {
+      await using w = await openWorld()
+      await putRow(w.database, { task_id: 'id-1', ...given })
+      const before = await storedRow(w.database, 'id-1')
+      assert.equal(await updateWatched(w.database, 'id-1', columns, '{}'), false)
+      assert.equal(await recordWatched(w.database, 'id-1', columns, WATCHED), false)
+      assert.deepEqual(await storedRow(w.database, 'id-1'), before)
+    })
+  }
+
+  it('has one line of history for each event, in the order they were told', async () => {
+    await using w = await openWorld()
+    const error = { type: 'ConnectionError', message: 'no', traceback: null }
+    for (const at of [2, 1, 2, 1]) await recordSetback(w.database, 'id-1', 'retry', 'w1@host', error, DAWN + at)
+    await recordSetback(w.database, 'id-1', 'failure', 'w1@host', error, DAWN + 2)
+    const lines = (await attemptsOf(w.database, 'id-1')).map(({ seq, at, kind }) => [seq, kind, Number(at) - DAWN])
+    assert.deepEqual(lines, [
+      [1, 'retry', 2],
+      [2, 'retry', 1],
+      [3, 'failure', 2],
+    ])
+  })
+})
