@@ -14,7 +14,6 @@ await suitesOnPostgres([
   'worker/workflow-ends',
   'worker/workflow-groups',
   'worker/workflows',
-  'worker/workflow-agreement',
   'app/canvas',
   'app/canvas-ends',
   'app/group-result',

@@ -9,7 +9,7 @@ import { parseDatabaseUrl } from './url.js'
 
 interface Waiting {
   readonly work: Work<unknown>
-  readonly order: string
+  readonly order: string | null
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
 }
@@ -79,9 +79,10 @@ export class Database implements Sql {
    * again unless it is surely not written.
    *
    * @param order names the row that works of several programs change one after the other, as a group's. In one commit they
-   *   are done in the order of these names, so that two programs seldom wait for each other
+   *   are done in the order of these names, so that two programs seldom wait for each other. Null: it changes no row that another
+   *   work of this program may be changing, and asks for none; such works may be under way at one time
    */
-  write<T>(work: Work<T>, order = ''): Promise<T> {
+  write<T>(work: Work<T>, order: string | null = ''): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.waiting.push({ work, order, resolve: resolve as (value: unknown) => void, reject })
       this.draining ??= this.drain()
@@ -130,7 +131,8 @@ export class Database implements Sql {
 
   private async commitGroup(group: readonly Waiting[]): Promise<void> {
     try {
-      const results = await this.engine.commit(group.map(({ work }) => work))
+      const works = group.map(({ work }) => work)
+      const results = await this.engine.commit(works, group.filter(({ order }) => order === null).length)
       group.forEach(({ resolve }, i) => {
         resolve(results[i])
       })
@@ -141,4 +143,8 @@ export class Database implements Sql {
   }
 }
 
-const byOrder = (a: Waiting, b: Waiting): number => (a.order < b.order ? -1 : a.order > b.order ? 1 : 0)
+/** Those without an order first. */
+function byOrder({ order: a }: Waiting, { order: b }: Waiting): number {
+  if (a === null || b === null) return Number(b === null) - Number(a === null)
+  return a < b ? -1 : a > b ? 1 : 0
+}

@@ -24,8 +24,12 @@ export interface Engine {
   readonly pollMs: number
   all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]>
   run(text: string, bindings: readonly Binding[]): Promise<number>
-  /** Does all of it in one commit, or nothing. What fails for the sake of others' commits is done again. */
-  commit(works: readonly Work<unknown>[]): Promise<unknown[]>
+  /**
+   * Does all of it in one commit, or nothing. What fails for the sake of others' commits is done again.
+   *
+   * @param free how many of them, the first ones, may be under way at one time. Default: none
+   */
+  commit(works: readonly Work<unknown>[], free?: number): Promise<unknown[]>
   /**
    * The caller's own transaction. What runs there is there only once the caller commits.
    *

@@ -1,4 +1,5 @@
 import type { ClientBase, QueryResult } from 'pg'
+import type { Many } from './postgres-batch.js'
 import { POSTGRES } from './postgres-dialect.js'
 import type { Binding, Sql } from './sql.js'
 
@@ -60,9 +61,16 @@ export class PostgresConnection implements Sql {
     return (await this.query(text, bindings)).rowCount ?? 0
   }
 
+  /** Runs a statement for many bindings, and answers which of them changed a row. */
+  async many({ text, bindings }: Many): Promise<number[]> {
+    const { rows } = await this.query(text, bindings)
+    return (rows as { n: number }[]).map(({ n }) => n)
+  }
+
   /** One statement after the other, however many are asked for at one time. */
-  private query(text: string, bindings: readonly Binding[]): Promise<QueryResult> {
-    const asked = this.last.then(() => this.client.query({ text: withNumbers(text), values: bindings.map(stored), types }))
+  private query(text: string, bindings: readonly (Binding | readonly Binding[])[]): Promise<QueryResult> {
+    const values = bindings.map((value) => (Array.isArray(value) ? value.map(stored) : stored(value as Binding)))
+    const asked = this.last.then(() => this.client.query({ text: withNumbers(text), values, types }))
     this.last = asked.catch(() => {})
     return asked.catch((error) => Promise.reject(withoutValues(error)))
   }

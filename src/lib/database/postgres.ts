@@ -5,6 +5,7 @@ import { ConfigurationError, UsageError } from '../task/errors.js'
 import type { Engine, Mode, Work } from './engine.js'
 import { CommitUnknownError } from './failure.js'
 import { Listener } from './listener.js'
+import { Batch } from './postgres-batch.js'
 import { PostgresConnection } from './postgres-connection.js'
 import { POSTGRES } from './postgres-dialect.js'
 import { describePostgresFailure, gaveWay, isAway, isLost } from './postgres-failure.js'
@@ -83,10 +84,10 @@ export class PostgresEngine implements Engine {
     return changed as number
   }
 
-  commit(works: readonly Work<unknown>[]): Promise<unknown[]> {
+  commit(works: readonly Work<unknown>[], free = 0): Promise<unknown[]> {
     const deadline = performance.now() + AWAY_MS
     return this.repeated(
-      () => this.connected((client) => this.transaction(client, works)),
+      () => this.connected((client) => this.transaction(client, works, free)),
       (error, tries) => (tries < TRIES && gaveWay(error)) || (performance.now() < deadline && isAway(error)),
     )
   }
@@ -138,12 +139,14 @@ export class PostgresEngine implements Engine {
     return row?.nspname ?? ''
   }
 
-  private async transaction(client: Client, works: readonly Work<unknown>[]): Promise<unknown[]> {
+  private async transaction(client: Client, works: readonly Work<unknown>[], free: number): Promise<unknown[]> {
     const results: unknown[] = []
     const sql = new PostgresConnection(client)
     try {
       await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED ${this.reads ? 'READ ONLY' : 'READ WRITE'}`)
-      for (const work of works) results.push(await work(sql))
+      const together = works.slice(0, free)
+      if (together.length > 1) results.push(...(await allOf(together, new Batch(sql, (many) => sql.many(many)))))
+      for (const work of works.slice(results.length)) results.push(await work(sql))
     } catch (error) {
       await sql.idle()
       if (!isLost(error)) await client.query('ROLLBACK').catch(() => {}) // without its connection it is rolled back already
@@ -189,6 +192,19 @@ export class PostgresEngine implements Engine {
       }
     }
   }
+}
+
+/** All at one time. When some fail, the first that did says why: those after it fail because of it. */
+async function allOf(works: readonly Work<unknown>[], sql: Sql): Promise<unknown[]> {
+  let first: { readonly error: unknown } | null = null
+  const ended = works.map((work) =>
+    work(sql).catch((error) => {
+      first ??= { error }
+    }),
+  )
+  const results = await Promise.all(ended)
+  if (first) throw (first as { readonly error: unknown }).error
+  return results
 }
 
 async function identityOf(sql: Pick<Sql, 'all'>): Promise<string | null> {

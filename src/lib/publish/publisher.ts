@@ -222,7 +222,7 @@ export class Publisher {
       return recorded
     }
     await this.failpoint('publish:before')
-    const done = await (trx ? record(await this.database.join(trx)) : this.database.write(record))
+    const done = await (trx ? record(await this.database.join(trx)) : this.database.write(record, refusal ? '' : null))
     await this.failpoint('publish:recorded')
     if (done === 'published') return
     if (trx) this.afterCommit(trx, () => this.send(message))

@@ -24,7 +24,7 @@ import type { TaskDefinition, TaskUpdate } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { encodeJson } from '../task/json.js'
-import { leavesNoRow, type MessageOptions, type TaskMessage } from '../task/message.js'
+import { isPart, leavesNoRow, type MessageOptions, type TaskMessage } from '../task/message.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'
 import { STATUSES } from '../task/status.js'
 import { type Ending, moveToEnd } from './ending.js'
@@ -87,15 +87,20 @@ export class Life {
    */
   async start(definition: TaskDefinition, delivery: Delivery): Promise<Started | null> {
     const { message } = delivery
-    const step: Stepped<Started | null> = await this.steps.take('start', delivery, async (sql) => {
-      const now = this.now()
-      if (await waits(sql, definition, message, this.redaction, now)) return { value: null, fate: 'ack' }
-      const started = await this.begin(sql, definition, delivery, now)
-      if (started) return { value: started, fate: started.late ? 'keep' : 'ack' }
-      // a late-ack message taken from a live worker is all that is left of the task if that worker dies
-      const again = definition.options.acksLate && delivery.deliveries !== 1
-      return { value: null, fate: again && (await isRunning(sql, message.id, message.retries, now)) ? 'keep' : 'ack' }
-    })
+    const step: Stepped<Started | null> = await this.steps.take(
+      'start',
+      delivery,
+      definition.options.rateLimit === null ? null : message.task,
+      async (sql) => {
+        const now = this.now()
+        if (await waits(sql, definition, message, this.redaction, now)) return { value: null, fate: 'ack' }
+        const started = await this.begin(sql, definition, delivery, now)
+        if (started) return { value: started, fate: started.late ? 'keep' : 'ack' }
+        // a late-ack message taken from a live worker is all that is left of the task if that worker dies
+        const again = definition.options.acksLate && delivery.deliveries !== 1
+        return { value: null, fate: again && (await isRunning(sql, message.id, message.retries, now)) ? 'keep' : 'ack' }
+      },
+    )
     return step.held || (step.value && (await this.stillOwns(step.value))) ? step.value : null
   }
 
@@ -105,16 +110,21 @@ export class Life {
    */
   async settle(started: Started, ended: Outcome): Promise<Outcome | null> {
     const { delivery, owner, late, definition } = started
-    const { value } = await this.steps.take(ended.kind === 'retrying' ? 'retry' : 'finish', delivery, async (sql) => {
-      const outcome = await this.bounded(sql, started, ended)
-      const verdict = verdictOn(outcome, definition.options)
-      const again = verdict.kind === 'again'
-      const moved = again ? await this.runAgain(sql, started, outcome, verdict.error) : await this.finish(sql, started, outcome)
-      if (!moved && outcome.kind !== 'revoked') await this.recordLate(sql, owner.taskId, outcome)
-      const fate: Fate = again ? 'requeue' : verdict.message
-      const next = moved && !again ? await following(sql, this.follower, delivery.message, outcome, definition.options) : []
-      return { value: moved ? outcome : null, fate: late && moved ? fate : 'keep', following: next }
-    })
+    const { value } = await this.steps.take(
+      ended.kind === 'retrying' ? 'retry' : 'finish',
+      delivery,
+      groupOrder(delivery.message),
+      async (sql) => {
+        const outcome = await this.bounded(sql, started, ended)
+        const verdict = verdictOn(outcome, definition.options)
+        const again = verdict.kind === 'again'
+        const moved = again ? await this.runAgain(sql, started, outcome, verdict.error) : await this.finish(sql, started, outcome)
+        if (!moved && outcome.kind !== 'revoked') await this.recordLate(sql, owner.taskId, outcome)
+        const fate: Fate = again ? 'requeue' : verdict.message
+        const next = moved && !again ? await following(sql, this.follower, delivery.message, outcome, definition.options) : []
+        return { value: moved ? outcome : null, fate: late && moved ? fate : 'keep', following: next }
+      },
+    )
     return value
   }
 
@@ -140,7 +150,7 @@ export class Life {
   /** Puts a late-ack message back for another worker at once. Its row, written first if there is none, notes that. */
   async giveBack(started: Started): Promise<void> {
     const { delivery, owner, recorded } = started
-    await this.steps.take('return', delivery, async (sql) => {
+    await this.steps.take('return', delivery, '', async (sql) => {
       const now = this.now()
       if (!recorded) await this.recordRun(sql, started, now)
       if (await moveToPending(sql, owner, now)) await recordAttempt(sql, owner.taskId, 'given-back', this.workerId, shutDown, now)
@@ -151,7 +161,7 @@ export class Life {
   /** Puts back a message that came too late to be begun. */
   async decline(delivery: Delivery): Promise<void> {
     const { id } = delivery.message
-    await this.steps.take('return', delivery, async (sql) => {
+    await this.steps.take('return', delivery, '', async (sql) => {
       const counts = delivery.deliveries !== null && (await findTask(sql, id))?.finishedAt === null // else the row counts, once it starts
       if (counts) await recordAttempt(sql, id, 'given-back', this.workerId, shutDown, this.now())
       return { value: null, fate: 'requeue' }
@@ -272,7 +282,7 @@ export class Life {
 
   private async endUnstarted(delivery: Delivery, how: TaskEnd, move: (sql: Sql, end: End) => Promise<boolean>): Promise<boolean> {
     const { message } = delivery
-    const { value } = await this.steps.take('refuse', delivery, async (sql) => {
+    const { value } = await this.steps.take('refuse', delivery, groupOrder(message) ?? '', async (sql) => {
       const end = this.end(message)
       let moved = await move(sql, end)
       if (!moved) {
@@ -297,3 +307,6 @@ export class Life {
     return { at, resultExpiresAt: seconds === null ? null : at + seconds * 1000 }
   }
 }
+
+/** The members of a group change its counters one after the other; nobody else has a stake in the end of a task that is no part. */
+const groupOrder = (message: TaskMessage): string | null => (isPart(message) || message.options.celery ? (message.groupId ?? '') : null)

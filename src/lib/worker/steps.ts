@@ -34,20 +34,19 @@ export class Steps {
     private readonly failpoint: Failpoint,
   ) {}
 
+  /** @param order as for `Database.write` */
   async take<T>(
     name: 'start' | 'finish' | 'retry' | 'refuse' | 'return',
     delivery: Delivery,
+    order: string | null,
     work: (sql: Sql) => Promise<Decision<T>>,
   ): Promise<Stepped<T>> {
     const { within } = this.broker
     await this.failpoint(`${name}:before`)
-    const { value, fate, held, following } = await this.database.write(
-      async (sql) => {
-        const done = await work(sql)
-        return { ...done, held: within ? await dispose(within(sql), delivery, done.fate) : true }
-      },
-      contended(name, delivery),
-    )
+    const { value, fate, held, following } = await this.database.write(async (sql) => {
+      const done = await work(sql)
+      return { ...done, held: within ? await dispose(within(sql), delivery, done.fate) : true }
+    }, order)
     await this.failpoint(`${name}:committed`)
     if (following) await this.follower.send(following)
     if (within || fate === 'keep') return { value, held }
@@ -57,9 +56,6 @@ export class Steps {
     return { value, held: disposed }
   }
 }
-
-/** What workers change one after the other: at a start the turns of the task, at an end the counters of its group. */
-const contended = (name: string, { message }: Delivery): string => (name === 'start' ? message.task : (message.groupId ?? ''))
 
 async function dispose(postings: Pick<Broker, 'ack' | 'reject'>, delivery: Delivery, fate: Fate): Promise<boolean> {
   if (fate === 'keep') return true
