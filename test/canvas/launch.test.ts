@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { fromCelery } from '../../src/lib/canvas/celery-form.js'
 import { freeze } from '../../src/lib/canvas/freeze.js'
 import { begin, type SendContext } from '../../src/lib/canvas/launch.js'
 import { signature, withErrback, withLink } from '../../src/lib/canvas/signature.js'
@@ -13,7 +14,7 @@ const context = (changes: Partial<SendContext> = {}): SendContext => ({
   deadline: null,
   now: NOW,
   newId: counting(),
-  defaultQueue: 'default',
+  queueOf: () => 'default',
   ...changes,
 })
 
@@ -22,6 +23,30 @@ const sent = (options: SignatureOptions, changes: Partial<SendContext> = {}) => 
   assert.ok(message)
   return message
 }
+
+describe('a chord that Celery has written', () => {
+  it('is counted by the ledger alone: no task of its header names the body', () => {
+    const body = { task: 'body', args: [], kwargs: {}, options: {} }
+    const part = { task: 'part', args: [], kwargs: {}, options: { chord: body, group_index: 0 } }
+    const steps = {
+      task: 'celery.chain',
+      args: [],
+      kwargs: { tasks: [{ ...part, options: {} }, part] },
+      options: {},
+      subtask_type: 'chain',
+    }
+    const whole = fromCelery({
+      task: 'celery.chord',
+      args: [],
+      kwargs: { header: [part, steps], body },
+      options: {},
+      subtask_type: 'chord',
+    })
+    const launch = begin(whole, [], context())
+    assert.equal(launch.groups.length, 1)
+    assert.doesNotMatch(JSON.stringify(launch.messages), /"chord"/)
+  })
+})
 
 describe('the message of a signature', () => {
   it('has all a worker needs', () => {

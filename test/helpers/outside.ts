@@ -46,7 +46,7 @@ export async function openOutside(
   const report = (error: unknown) => errors.push(error)
   const hooks = { beforePublish: [], afterPublish: [] }
   const publisher = new Publisher(database, broker, redaction, hooks, { trackPublish: true, scheduleEta: true }, Date.now, report)
-  const follower = new Follower(publisher, redaction, { defaultQueue: 'default', resultExpires: null }, Date.now)
+  const follower = new Follower(publisher, redaction, { defaultQueue: 'default', routes: {}, resultExpires: null }, Date.now)
   const settings = { batch: 10, leaseMs: OUTSIDE_LEASE_MS, resultExpires: null }
   const own = { ...settings, queues: ['default'], concurrency: 2, maxDeliveries: 5, shutdownMs: 30_000 }
   const pool = new AsyncPool({ forceJson: false, now: Date.now, random: Math.random })

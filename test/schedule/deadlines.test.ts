@@ -3,6 +3,7 @@ import { chain, chord, group } from '../../src/lib/canvas/compose.js'
 import { groupsOf } from '../../src/lib/canvas/freeze.js'
 import { membersOf } from '../../src/lib/ledger/groups.js'
 import type { Canvas } from '../../src/lib/task/signature.js'
+import { putRow } from '../helpers/rows.js'
 import { until } from '../helpers/until.js'
 import { BROKERS, idsOf, openStage, type Stage, sig } from '../helpers/workflows.js'
 import { working } from '../helpers/working.js'
@@ -164,6 +165,16 @@ for (const broker of BROKERS) {
       w.clock.advance(10_000 + LEASE_MS)
       await w.app.tasks.sendScheduled()
       assert.deepEqual(await w.statuses(id), ['STARTED'])
+    })
+
+    it('but that has a child has run where nobody tells of it, and is left alone', async () => {
+      await using w = await openStill(broker)
+      const whole = await w.send(chain([sig('add', [1], { expires: 10, linkError: [sig('hear', [], { taskId: 'errback' })] }), sig('add')]))
+      const [first = '', next = ''] = idsOf(whole)
+      await putRow(w.database, { task_id: next, parent_id: first })
+      w.clock.advance(10_000 + LEASE_MS)
+      assert.deepEqual(await w.app.tasks.sendScheduled(), [])
+      assert.deepEqual(await w.statuses(first, next, 'errback'), ['PENDING', 'PENDING', 'none'])
     })
   })
 

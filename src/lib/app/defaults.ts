@@ -1,7 +1,6 @@
-import { MAP, STARMAP } from '../canvas/iterate.js'
 import { headerOf, mergeOptions } from '../canvas/signature.js'
-import { checkLimits, type Routing, routed, type TaskDefaults } from '../publish/request.js'
-import { isJsonObject } from '../task/json.js'
+import { calledBy, queueOf } from '../publish/queue-of.js'
+import { checkLimits, type Routing, type TaskDefaults } from '../publish/request.js'
 import type { Canvas, SignatureOptions, TaskSignature } from '../task/signature.js'
 
 /** What an app knows of a task of this name; null: nothing, it is another program's. */
@@ -39,17 +38,10 @@ function linksWith(options: SignatureOptions, inner: (canvas: Canvas) => Canvas)
   return { ...options, ...(link ? { link: link.map(inner) } : {}), ...(linkError ? { linkError: linkError.map(inner) } : {}) }
 }
 
-/** A map goes where the task goes that it calls. */
-function calledBy({ task, kwargs }: TaskSignature): string {
-  const inner = task === MAP || task === STARMAP ? kwargs['task'] : undefined
-  return isJsonObject(inner) && typeof inner['task'] === 'string' ? inner['task'] : task
-}
-
-function completed(task: TaskSignature, known: KnownDefaults, { routes, defaultQueue }: Routing): SignatureOptions {
+function completed(task: TaskSignature, known: KnownDefaults, routing: Routing): SignatureOptions {
   const { limits, acksLate, errback, expires, ...defaults } = known(task.task) ?? {}
   checkLimits(task.options, limits ? { limits } : {})
-  const called = calledBy(task)
-  const queue = known(called)?.queue ?? routed(called, routes) ?? defaultQueue
+  const queue = known(calledBy(task))?.queue ?? queueOf(routing)(task)
   const flags = { ...(acksLate ? { acksLate } : {}), ...(errback ? { errback } : {}) }
   return mergeOptions({ ...defaults, ...(typeof expires === 'number' ? { expires } : {}), queue, ...flags }, task.options)
 }

@@ -29,12 +29,12 @@ export function toCelery(canvas: Canvas): JsonObject {
   }
 }
 
-/** Whether Celery's form holds all of a workflow: it has no place for the errbacks of a chord as a whole. */
+/** Whether a message in Celery's form holds all of a workflow: not the errbacks of a chord as a whole, nor an instant to expire at. */
 export function celeryHolds(canvas: Canvas): boolean {
   switch (canvas.kind) {
     case 'task': {
-      const { link = [], linkError = [] } = canvas.options
-      return [...link, ...linkError].every(celeryHolds)
+      const { link = [], linkError = [], expiresAt } = canvas.options
+      return expiresAt === undefined && [...link, ...linkError].every(celeryHolds)
     }
     case 'chain':
       return canvas.steps.every(celeryHolds)

@@ -21,12 +21,12 @@ export interface Continuation {
 }
 
 /** What of the place of sending a continuation cannot read off the message. */
-export type Sender = Pick<SendContext, 'now' | 'newId' | 'defaultQueue'>
+export type Sender = Pick<SendContext, 'now' | 'newId' | 'queueOf'>
 
 const launchOf = ({ groups }: Remains): readonly Launch[] => (groups.length === 0 ? [] : [{ messages: [], groups }])
 
-function around({ id, rootId, options }: TaskMessage, { now, newId, defaultQueue }: Sender): SendContext {
-  return { rootId, parentId: id, deadline: options.deadline ?? null, now, newId, defaultQueue }
+function around({ id, rootId, options }: TaskMessage, { now, newId, queueOf }: Sender): SendContext {
+  return { rootId, parentId: id, deadline: options.deadline ?? null, now, newId, queueOf }
 }
 
 /**

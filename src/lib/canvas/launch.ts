@@ -2,6 +2,7 @@ import type { Json } from '../task/json.js'
 import type { MessageOptions, TaskMessage } from '../task/message.js'
 import type { Canvas, Chord, Group, SignatureOptions, TaskSignature } from '../task/signature.js'
 import { freeze, leaves } from './freeze.js'
+import { mapParts } from './parts.js'
 
 /** A group as the ledger keeps it: who is in it, and what waits for them. */
 export interface GroupRecord {
@@ -31,7 +32,8 @@ export interface SendContext {
   readonly deadline: number | null
   readonly now: number
   readonly newId: () => string
-  readonly defaultQueue: string
+  /** Where a task goes whose signature names no queue. */
+  readonly queueOf: (task: TaskSignature) => string
 }
 
 /**
@@ -54,8 +56,17 @@ function launched(canvas: Canvas, leading: readonly Json[], rest: readonly Canva
     case 'group':
       return together(canvas, canvas.members, null, leading, context)
     case 'chord':
-      return canvas.header.length > 0 ? together(canvas, canvas.header, canvas.body, leading, context) : withoutHeader(canvas, context)
+      return canvas.header.length > 0
+        ? together(canvas, canvas.header.map(countedHere), canvas.body, leading, context)
+        : withoutHeader(canvas, context)
   }
+}
+
+/** A chord from Celery names its body in each task that counts in it, and whoever runs that task would count it there, too. */
+function countedHere(canvas: Canvas): Canvas {
+  if (canvas.kind !== 'task') return mapParts(canvas, countedHere)
+  const { chord: _, ...options }: SignatureOptions & { readonly chord?: unknown } = canvas.options
+  return { ...canvas, options }
 }
 
 function withoutHeader(chord: Chord, context: SendContext): Launch {
@@ -96,7 +107,7 @@ export function messageOf(task: TaskSignature, leading: readonly Json[], rest: r
   const { options } = task
   const { now, deadline } = context
   const id = options.taskId ?? context.newId()
-  const queue = options.queue ?? context.defaultQueue
+  const queue = options.queue ?? context.queueOf(task)
   const eta = options.eta ?? now + (options.countdown ?? 0) * 1000
   return {
     id,

@@ -18,6 +18,8 @@ import type { ErrorRecord } from '../task/outcome.js'
 import type { Canvas } from '../task/signature.js'
 import type { CeleryResults } from './celery-results.js'
 import type { Publisher } from './publisher.js'
+import { queueOf } from './queue-of.js'
+import type { Routing } from './request.js'
 
 /** What a commit recorded, and what others are still to be handed once it is written. */
 export type Unsent =
@@ -38,8 +40,7 @@ export class Follower {
   constructor(
     private readonly publisher: Publisher,
     private readonly redaction: Redaction,
-    private readonly settings: {
-      readonly defaultQueue: string
+    private readonly settings: Routing & {
       /** Seconds; null: for ever. */
       readonly resultExpires: number | null
     },
@@ -264,7 +265,7 @@ export class Follower {
   }
 
   private place() {
-    return { now: this.now(), newId: () => newTaskId(this.now()), defaultQueue: this.settings.defaultQueue }
+    return { now: this.now(), newId: () => newTaskId(this.now()), queueOf: queueOf(this.settings) }
   }
 
   private context({ rootId, parentId, deadline }: Pick<SendContext, 'rootId' | 'parentId' | 'deadline'>): SendContext {

@@ -124,7 +124,7 @@ describe('a call of ours is the same message as with Celery', () => {
       const countdown = name === 'apply_async_countdown' ? 30_000 : 7_200_000
       const now = (instant(first.headers['eta'] ?? first.headers['expires']) ?? DAWN) - countdown
       const at = name === 'apply_async_eta_offset' ? DAWN : now
-      const context = { rootId: null, parentId: null, deadline: null, now: at, newId: randomUUID, defaultQueue: 'celery' }
+      const context = { rootId: null, parentId: null, deadline: null, now: at, newId: randomUUID, queueOf: () => 'celery' }
       const { messages } = begin(canvas, [], context)
       const publishing = { ...US, replyTo: randomUUID() }
       const sent = messages.map((message) => celeryMessage(message, publishing, at))
@@ -234,6 +234,19 @@ describe('a message of ours', () => {
     const args = [1, 1.5, true, null, "it's", 'a "b"', 'both \' "', 'line\n\t\u0001\\', [1, [2]], { k: 'v' }, 'ünï']
     assert.equal(argsRepr(args), `(1, 1.5, True, None, "it's", 'a "b"', 'both \\' "', 'line\\n\\t\\x01\\\\', [1, [2]], {'k': 'v'}, 'ünï')`)
     assert.deepEqual([argsRepr([]), argsRepr([2]), kwargsRepr({}), kwargsRepr({ x: 2 })], ['()', '(2,)', '{}', "{'x': 2}"])
+  })
+
+  it('says of what follows in how many seconds it expires: Celery 5.2 cannot send on what expires at an instant', () => {
+    const link = sig('linked', [], { expiresAt: DAWN - 1 })
+    const step = sig('next', [], { expiresAt: DAWN + 1500, link: [link] })
+    const message = aMessage({ options: { chain: [{ kind: 'group', members: [step] }] } })
+    const celery = celeryMessage(message, US, DAWN)
+    const [, , { chain }] = JSON.parse(celery.body.toString())
+    const { expires, link: links } = chain[0].kwargs.tasks[0].options
+    assert.deepEqual([expires, links[0].options.expires], [1.5, 0])
+    const { exchange, routingKey, properties, headers, body } = celery
+    const received = { fields: { exchange, routingKey }, properties: { ...properties, headers }, content: body }
+    assert.deepEqual(readCelery(received, message.queue, DAWN).message, message) // a Node worker is told the instant
   })
 
   it('expires in the queue as well, unless that is too far off for RabbitMQ', () => {

@@ -1,8 +1,9 @@
 import { toCelery } from '../../canvas/celery-form.js'
 import { celeryTime } from '../../canvas/celery-time.js'
+import { mapParts } from '../../canvas/parts.js'
 import type { Json, JsonObject } from '../../task/json.js'
 import type { TaskMessage } from '../../task/message.js'
-import type { Canvas } from '../../task/signature.js'
+import type { Canvas, SignatureOptions } from '../../task/signature.js'
 import { type AmqpValue, amqpValue, isCarried, isName } from './amqp-headers.js'
 import { ownHeader } from './own-header.js'
 import { argsRepr, kwargsRepr } from './python-repr.js'
@@ -69,9 +70,9 @@ export function celeryMessage(message: TaskMessage, publishing: Publishing, nowM
   const { exchange, routingKey, options, expires } = message
   const expiration = expires === null ? Number.POSITIVE_INFINITY : Math.max(0, expires - nowMs)
   const embed = {
-    callbacks: signatures(options.link),
-    errbacks: signatures(options.linkError),
-    chain: signatures(options.chain)?.reverse() ?? null,
+    callbacks: signatures(options.link, nowMs),
+    errbacks: signatures(options.linkError, nowMs),
+    chain: signatures(options.chain, nowMs)?.reverse() ?? null,
     chord: options.celery?.chord ?? null,
   }
   return {
@@ -91,7 +92,21 @@ export function celeryMessage(message: TaskMessage, publishing: Publishing, nowM
   }
 }
 
-const signatures = (canvases: readonly Canvas[] | undefined): JsonObject[] | null => canvases?.map(toCelery) ?? null
+const signatures = (canvases: readonly Canvas[] | undefined, nowMs: number): JsonObject[] | null =>
+  canvases?.map((canvas) => toCelery(inSeconds(canvas, nowMs))) ?? null
+
+/** Celery 5.2 fails to send on what expires at an instant. It is told the seconds that are left now, and counts them from its sending. */
+function inSeconds(canvas: Canvas, nowMs: number): Canvas {
+  if (canvas.kind !== 'task') return mapParts(canvas, (part) => inSeconds(part, nowMs))
+  const { expiresAt, link, linkError, ...options } = canvas.options
+  const timed: SignatureOptions = {
+    ...options,
+    ...(expiresAt === undefined ? {} : { expires: Math.max(0, expiresAt - nowMs) / 1000 }),
+    ...(link && { link: link.map((one) => inSeconds(one, nowMs)) }),
+    ...(linkError && { linkError: linkError.map((one) => inSeconds(one, nowMs)) }),
+  }
+  return { ...canvas, options: timed }
+}
 
 function headersOf(message: TaskMessage, origin: string): CeleryMessage['headers'] {
   const { eta, expires, options } = message
