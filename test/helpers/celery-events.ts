@@ -141,7 +141,7 @@ export const LIVES: Readonly<Record<string, readonly [given: readonly Given[], e
 
 /** Events that a real Celery 5.2.6 sent, each as the body of a message: a worker's task events come as lists. */
 export function goldenEvents(): { readonly type: string; readonly body: Buffer }[] {
-  const { messages } = JSON.parse(readFileSync(`${ROOT}test/fixtures/golden/events_by_type.json`, 'utf8')) as {
+  const { messages } = JSON.parse(readFileSync(`${ROOT}test/fixtures/celery/events_by_type.json`, 'utf8')) as {
     readonly messages: readonly { readonly routingKey: string; readonly event: { readonly type: string } }[]
   }
   return messages.map(({ routingKey, event }) => {
