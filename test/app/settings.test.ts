@@ -145,7 +145,13 @@ describe('a setting', () => {
         /celeryResults: expected a URL such as redis:\/\/localhost:6379\/0, django, or null for none, got: "mysql:\/\/…@x"$/,
       ],
       ['TASKLEDGER_REDACT', '[1]', /redact\.0: expected a list of paths such as \["kwargs\.token"\], got: 1$/],
-      ['TASKLEDGER_ROUTES', '{"a":1}', /routes\.a: expected task names or globs, and the queue of each, .*, got: 1$/],
+      ['TASKLEDGER_ROUTES', '{"a":1}', /routes\.a: expected task names or globs, and where each goes, .*, got: 1$/],
+      ['TASKLEDGER_ROUTES', '{"a":{"routingKey":"k"}}', /routes\.a: expected task names or globs, .*, got: \{"routingKey":"k"\}$/],
+      [
+        'TASKLEDGER_ROUTES',
+        '{"a":{"exchange":"x","queue":"q"}}',
+        /routes\.a: expected task names or globs, .*, got: \{"exchange":"x","queue":"q"\}$/,
+      ],
     ]
     for (const [variable, text, expected] of wrong) {
       await assert.rejects(read({ cwd: folder.path, env: { [variable]: text } }), refused(expected), variable)

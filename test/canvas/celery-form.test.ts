@@ -110,9 +110,15 @@ describe('a signature in JSON', () => {
     }
     const whole = freeze(fromCelery(inHeader), counting())
     assert.deepEqual(
-      begin(whole, [], { rootId: null, parentId: null, deadline: null, now: 0, newId: counting(), queueOf: () => 'q' }).messages.map(
-        ({ options, groupId }) => [options.celery, groupId],
-      ),
+      begin(whole, [], {
+        rootId: null,
+        parentId: null,
+        deadline: null,
+        now: 0,
+        newId: counting(),
+        defaultQueue: 'q',
+        routes: {},
+      }).messages.map(({ options, groupId }) => [options.celery, groupId]),
       [[undefined, 'h']],
     )
   })

@@ -16,7 +16,7 @@ const error = failure.status === 'FAILURE' ? failure.error : null
 
 /** A workflow on its way: its first message, and where what follows is sent from. */
 function started(canvas: Canvas, newId = counting()): { message: TaskMessage; context: SendContext } {
-  const context = { rootId: null, parentId: null, deadline: DEADLINE, now: NOW, newId, queueOf: () => 'default' }
+  const context = { rootId: null, parentId: null, deadline: DEADLINE, now: NOW, newId, defaultQueue: 'default', routes: {} }
   const [message] = begin(canvas, [], context).messages
   assert.ok(message)
   return { message, context }

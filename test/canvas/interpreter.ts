@@ -61,7 +61,7 @@ export function interpret(
 ): World {
   const world: World = { rows: new Map(), groups: new Map(), sent: [], failedBodies: [], heirs: new Map() }
   const waiting: TaskMessage[] = []
-  const context: SendContext = { rootId: null, parentId: null, deadline: null, now: NOW, newId, queueOf: () => 'default' }
+  const context: SendContext = { rootId: null, parentId: null, deadline: null, now: NOW, newId, defaultQueue: 'default', routes: {} }
 
   const launch = ({ messages, groups }: Launch): void => {
     for (const group of groups) {

@@ -14,7 +14,8 @@ const context = (changes: Partial<SendContext> = {}): SendContext => ({
   deadline: null,
   now: NOW,
   newId: counting(),
-  queueOf: () => 'default',
+  defaultQueue: 'default',
+  routes: {},
   ...changes,
 })
 

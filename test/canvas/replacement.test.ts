@@ -13,7 +13,15 @@ const log = task('log')
 /** What stands for the first task of `host` once that has been replaced. */
 function replaced(host: Canvas, canvas: Canvas): { whole: Canvas; message: TaskMessage } {
   const newId = counting()
-  const [message] = begin(host, [], { rootId: null, parentId: null, deadline: null, now: NOW, newId, queueOf: () => 'default' }).messages
+  const [message] = begin(host, [], {
+    rootId: null,
+    parentId: null,
+    deadline: null,
+    now: NOW,
+    newId,
+    defaultQueue: 'default',
+    routes: {},
+  }).messages
   assert.ok(message)
   return { whole: replacement(message, canvas, newId), message }
 }

@@ -427,7 +427,7 @@ describe('a variable of the environment', () => {
     [
       'TASKLEDGER_ROUTES',
       '{"mail":',
-      'routes: expected task names or globs, and the queue of each, as {"mail.*": "mail"}, got: "{\\"mail\\":"',
+      'routes: expected task names or globs, and where each goes, as {"mail.*": "mail"} or {"video.*": {"exchange": "media", "routingKey": "video.encode"}}, got: "{\\"mail\\":"',
     ],
     ['TASKLEDGER_BROKER', 'redis://me:secret@host', 'broker: expected sql:, or a URL such as amqp://localhost, got: "redis://…@host"'],
   ] as const) {

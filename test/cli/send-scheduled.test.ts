@@ -136,4 +136,29 @@ describe('send-scheduled', () => {
       ['claimed-by-a-dead-sender', 'due', 'again', 'never-published'],
     )
   })
+
+  it('takes up with --resume what a dead sender left, at once or at the age given, under the ids it has', async () => {
+    await using site = await openSite()
+    const now = Date.now()
+    await putDue(site, 'claimed', now - HOUR, { scheduled_id: 'chosen', claimed_at: now - 10_000 })
+    await site.put(now - 10_000, { task_id: 'unconfirmed', published_at: null })
+    const idsSent = async (...argv: string[]) =>
+      (await site.json(['send-scheduled', ...argv])).items.map(({ newTaskId }: { newTaskId: string }) => newTaskId)
+    assert.deepEqual(await idsSent(), [])
+    assert.deepEqual(await idsSent('--resume', '--minutes', '10'), [])
+    const { due } = await site.json(['send-scheduled', '--resume', '--dry-run'])
+    assert.deepEqual(
+      due.map(({ taskId }: { taskId: string }) => taskId),
+      ['claimed', 'unconfirmed'],
+    )
+    assert.deepEqual(await idsSent('--resume', '--seconds', '1'), ['chosen', 'unconfirmed'])
+    assert.deepEqual(await idsSent('--resume'), [])
+  })
+
+  it('refuses an age without --resume', async () => {
+    await using site = await openSite()
+    const { stderr, code } = await site.run(['send-scheduled', '--minutes', '5'])
+    assert.match(stderr, /an age was given without --resume/)
+    assert.equal(code, 2)
+  })
 })

@@ -8,7 +8,6 @@ import { findTask } from '../../src/lib/ledger/find.js'
 import type { TaskRow } from '../../src/lib/ledger/row.js'
 import { Follower } from '../../src/lib/publish/follow.js'
 import { Publisher, type PublishTerms } from '../../src/lib/publish/publisher.js'
-import { queueOf } from '../../src/lib/publish/queue-of.js'
 import { Sender } from '../../src/lib/schedule/sender.js'
 import { newTaskId } from '../../src/lib/task/id.js'
 import type { Json } from '../../src/lib/task/json.js'
@@ -92,7 +91,7 @@ export async function openStage({ broker = 'embedded', ...options }: StageOption
       const now = clock.now()
       const newId = () => newTaskId()
       const frozen = freeze(canvas, newId)
-      const context = { rootId: null, parentId: null, deadline: null, now, newId, queueOf: queueOf(settings), ...how }
+      const context = { rootId: null, parentId: null, deadline: null, now, newId, defaultQueue: settings.defaultQueue, routes: {}, ...how }
       await publisher.publishCanvas(begin(frozen, [], context), terms)
       return frozen
     },

@@ -222,12 +222,13 @@ describe('the end of an execution', () => {
   })
 
   it('as RETRY frees the row, which waits with the whole of its arguments', async () => {
-    const row = { ...ROWS.STARTED, claimed_at: DAWN, args: '["[redacted]"]', options: '{"redacted":["args[0]"]}' }
+    const row = { ...ROWS.STARTED, exchange: 'media', claimed_at: DAWN, args: '["[redacted]"]', options: '{"redacted":["args[0]"]}' }
     assert.deepEqual(await changes(row, (sql) => moves.moveToRetry(sql, OWNER, WAITING, DAWN + 5)), {
       status: 'RETRY',
       retries: 1,
       eta: DAWN + 60_000,
       queue: 'mail',
+      exchange: '',
       routing_key: 'mail',
       priority: 3,
       error_type: 'FetchError',

@@ -188,6 +188,7 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   failUnstarted: (sql) => moves.failUnstarted(sql, 'id-0000001', ERROR, END),
   moveToRetry: (sql) =>
     moves.moveToRetry(sql, OWNER, { retries: 1, eta: DAWN + 1, error: ERROR, stored: STORED, queue: 'default', priority: 0 }, DAWN),
+  noteQueue: (sql) => moves.noteQueue(sql, OWNER, 'mail'),
   moveToPending: (sql) => moves.moveToPending(sql, OWNER, DAWN),
   moveToIgnored: (sql) => moves.moveToIgnored(sql, OWNER, END),
   moveToReplaced: (sql) => moves.moveToReplaced(sql, OWNER, 'id-0000001', END),

@@ -15,7 +15,7 @@ import { aMessage, putRow, storedRow } from '../helpers/rows.js'
 import { si } from '../helpers/workflows.js'
 import { DAWN, type Member, openWorld, type World } from '../helpers/world.js'
 
-const PLACE = { rootId: null, parentId: null, deadline: null, now: DAWN, newId: () => newTaskId(), queueOf: () => 'default' }
+const PLACE = { rootId: null, parentId: null, deadline: null, now: DAWN, newId: () => newTaskId(), defaultQueue: 'default', routes: {} }
 
 const open = () => openWorld({ databases: POSTGRES })
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { messageFor, type PublishOptions, type Routing, type TaskDefaults } from '../../src/lib/publish/request.js'
+import { messageFor, type PublishOptions, type TaskDefaults } from '../../src/lib/publish/request.js'
 import { UsageError } from '../../src/lib/task/errors.js'
 import { NotJsonError } from '../../src/lib/task/json.js'
+import type { Routing } from '../../src/lib/task/routing.js'
 import { DAWN } from '../helpers/world.js'
 
 const ROUTING: Routing = { defaultQueue: 'default', routes: {} }
@@ -91,10 +92,39 @@ describe('the queue of a publish', () => {
   })
 })
 
+describe('the exchange of a publish', () => {
+  const routes = {
+    'video.*': { exchange: 'media', routingKey: 'video.encode' },
+    'all.*': { exchange: 'everybody' },
+    'mail.*': { queue: 'mails' },
+  }
+  const where = (options: PublishOptions, defaults: TaskDefaults, task: string) => {
+    const { queue, exchange, routingKey } = message(options, defaults, { defaultQueue: 'default', routes }, task)
+    return [queue, exchange, routingKey]
+  }
+
+  it('is that of its route, with the routing key, and then no queue is known', () => {
+    assert.deepEqual(where({}, {}, 'video.cut'), ['', 'media', 'video.encode'])
+    assert.deepEqual(where({}, {}, 'all.stop'), ['', 'everybody', ''])
+    assert.deepEqual(where({}, {}, 'mail.send'), ['mails', '', 'mails'])
+  })
+
+  it("is not the route's where the call or the task says a queue, nor the reverse", () => {
+    assert.deepEqual(where({ queue: 'mine' }, {}, 'video.cut'), ['mine', '', 'mine'])
+    assert.deepEqual(where({}, { queue: 'its' }, 'video.cut'), ['its', '', 'its'])
+    assert.deepEqual(where({ exchange: 'other', routingKey: 'k' }, { queue: 'its' }, 'mail.send'), ['', 'other', 'k'])
+    assert.deepEqual(where({ exchange: 'other' }, {}, 'video.cut'), ['', 'other', ''])
+  })
+})
+
 describe('an option of a publish', () => {
   const wrong: readonly (readonly [object, string])[] = [
     [{ queue: '' }, 'queue: expected a name of 1 to 255 characters, got: '],
     [{ queue: 'x'.repeat(256) }, `queue: expected a name of 1 to 255 characters, got: ${'x'.repeat(256)}`],
+    [{ exchange: '' }, 'exchange: expected a name of 1 to 255 characters, got: '],
+    [{ exchange: 'x', routingKey: 1 }, 'routingKey: expected a text of up to 255 characters, got: 1'],
+    [{ exchange: 'x', queue: 'q' }, 'queue and exchange were both given; give one of them'],
+    [{ routingKey: 'k' }, 'routingKey was given without an exchange; give the exchange, or a queue alone'],
     [{ taskId: 7 }, 'taskId: expected a text of 1 to 255 characters, got: 7'],
     [{ priority: 256 }, 'priority: expected a whole number from 0 to 255, got: 256'],
     [{ priority: 1.5 }, 'priority: expected a whole number from 0 to 255, got: 1.5'],
@@ -113,7 +143,7 @@ describe('an option of a publish', () => {
     [{ headers: 'x' }, 'headers: expected an object, got: x'],
     [
       { que: 'q' },
-      'there is no publish option named que; the options are kwargs, queue, priority, headers, expires, eta, countdown, ignoreResult, resultExpires, softTimeLimit, timeLimit, taskId, link, linkError, scope, workflowExpires and trx',
+      'there is no publish option named que; the options are kwargs, queue, exchange, routingKey, priority, headers, expires, eta, countdown, ignoreResult, resultExpires, softTimeLimit, timeLimit, taskId, link, linkError, scope, workflowExpires and trx',
     ],
   ]
   for (const [options, text] of wrong) {

@@ -201,6 +201,8 @@ for (const broker of SERVED) {
 
 for (const broker of BROKERS) {
   describe(`the body of a chord, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     for (const { name, task, options = {}, act, error } of ENDINGS) {
       const [status, type, message] = error
       it(`${status === 'IGNORED' ? 'has null for' : 'fails with'} a task of its header that ${name}`, async () => {

@@ -138,6 +138,8 @@ for (const broker of SERVED) {
   })
 
   describe(`a task that is replaced, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     const replacing = async (canvas: Canvas) => {
       const w = await openAcademy({ broker })
       w.app.task({ name: 'host', bind: true }, (task) => task.replace({ canvas }))
@@ -214,6 +216,8 @@ for (const broker of SERVED) {
   })
 
   describe(`a member of a chord that adds to it, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('has the body wait for what it added, and get it after the rest', async () => {
       await using w = await openAcademy({ broker })
       w.app.task({ name: 'host', bind: true }, (task) => {
@@ -265,6 +269,8 @@ for (const broker of SERVED) {
   })
 
   describe(`the results of an open chord, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('are neither purged, nor expire, nor are forgotten, until the body has them', async () => {
       await using w = await openAcademy({ broker })
       await using _ = working(w.app)
@@ -315,6 +321,8 @@ for (const broker of SERVED) {
   })
 
   describe(`a map, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('that fails at an item keeps those before it, and a copy goes on there', async () => {
       await using w = await openAcademy({ broker })
       let broken = true

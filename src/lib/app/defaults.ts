@@ -1,6 +1,7 @@
+import { calledBy } from '../canvas/iterate.js'
 import { headerOf, mergeOptions } from '../canvas/signature.js'
-import { calledBy, queueOf } from '../publish/queue-of.js'
-import { checkLimits, type Routing, type TaskDefaults } from '../publish/request.js'
+import { checkLimits, type TaskDefaults } from '../publish/request.js'
+import { addressOf, destinationOf, noExchange, type Routing } from '../task/routing.js'
 import type { Canvas, SignatureOptions, TaskSignature } from '../task/signature.js'
 
 /** What an app knows of a task of this name; null: nothing, it is another program's. */
@@ -9,6 +10,7 @@ export type KnownDefaults = (task: string) => (TaskDefaults & { readonly errback
 /** The settings that decide what a workflow is sent as. */
 interface Sending extends Routing {
   readonly allowErrorCbOnChordHeader: boolean
+  readonly broker: string
 }
 
 /**
@@ -38,10 +40,14 @@ function linksWith(options: SignatureOptions, inner: (canvas: Canvas) => Canvas)
   return { ...options, ...(link ? { link: link.map(inner) } : {}), ...(linkError ? { linkError: linkError.map(inner) } : {}) }
 }
 
-function completed(task: TaskSignature, known: KnownDefaults, routing: Routing): SignatureOptions {
-  const { limits, acksLate, errback, expires, ...defaults } = known(task.task) ?? {}
+function completed(task: TaskSignature, known: KnownDefaults, sending: Sending): SignatureOptions {
+  const { limits, acksLate, errback, expires, queue: _, ...defaults } = known(task.task) ?? {}
   checkLimits(task.options, limits ? { limits } : {})
-  const queue = known(calledBy(task))?.queue ?? queueOf(routing)(task)
+  const called = calledBy(task)
+  const destination = destinationOf(called, [task.options, known(called) ?? {}], sending)
+  // of a later step nobody but the worker that sends it would hear
+  if (destination.exchange !== '' && sending.broker === 'sql:') throw noExchange(task.task, destination.exchange)
   const flags = { ...(acksLate ? { acksLate } : {}), ...(errback ? { errback } : {}) }
-  return mergeOptions({ ...defaults, ...(typeof expires === 'number' ? { expires } : {}), queue, ...flags }, task.options)
+  const given = { ...defaults, ...(typeof expires === 'number' ? { expires } : {}), ...addressOf(destination), ...flags }
+  return mergeOptions(given, task.options)
 }

@@ -10,6 +10,7 @@ import { Follower } from '../publish/follow.js'
 import { Publisher, type PublishHooks } from '../publish/publisher.js'
 import { Sender } from '../schedule/sender.js'
 import type { Failpoint } from '../task/failpoint.js'
+import { checkRoutesToQueues } from '../task/routing.js'
 import { openCeleryStore } from './celery-store.js'
 import { readSettings, type SettingSources, type Settings } from './settings.js'
 
@@ -38,7 +39,10 @@ interface Messaging {
 /** A broker elsewhere is connected to when it is first used. */
 async function openBroker(settings: Settings, database: Database, report: (error: unknown) => void, now: () => number): Promise<Messaging> {
   const { broker: url, prefetchMultiplier, queueArguments } = settings
-  if (url === 'sql:') return { broker: new SqlBroker(database, now), reply: null }
+  if (url === 'sql:') {
+    checkRoutesToQueues(settings.routes)
+    return { broker: new SqlBroker(database, now), reply: null }
+  }
   const { RabbitBroker } = await import('../broker/rabbitmq/rabbitmq-broker.js')
   const broker = new RabbitBroker({ url, prefetchMultiplier, queueArguments }, report, now)
   return { broker, reply: (reply) => broker.reply(reply) }

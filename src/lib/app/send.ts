@@ -2,7 +2,6 @@ import { freeze } from '../canvas/freeze.js'
 import { begin } from '../canvas/launch.js'
 import { applyOptions } from '../canvas/options.js'
 import { merge } from '../canvas/signature.js'
-import { queueOf } from '../publish/queue-of.js'
 import { runningTask } from '../task/definition.js'
 import { newTaskId } from '../task/id.js'
 import type { Canvas, SignatureOptions as SignatureData } from '../task/signature.js'
@@ -48,7 +47,8 @@ export async function sendCanvas(
     deadline: workflowExpires === undefined ? null : instantOf('workflowExpires', workflowExpires, at),
     now: at,
     newId: () => newTaskId(at),
-    queueOf: queueOf(settings),
+    defaultQueue: settings.defaultQueue,
+    routes: settings.routes,
   })
   await publisher.publishCanvas(launch, trx ? { trx } : {})
   const result = resultOf(whole, open)

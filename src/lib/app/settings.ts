@@ -4,6 +4,7 @@ import * as v from 'valibot'
 import { LONGEST_TIME_LIMIT } from '../task/duration.js'
 import { ConfigurationError } from '../task/errors.js'
 import { ON_WORKER_LOST, SETTABLE_DEFAULTS, type SettableOptions } from '../task/options.js'
+import type { Routing } from '../task/routing.js'
 import { nearest } from './nearest.js'
 
 const seconds = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(least))
@@ -12,6 +13,7 @@ const timer = (least: number) => v.pipe(seconds(least), v.maxValue(LONGEST_TIME_
 const timeLimit = timer(0.001)
 const count = v.pipe(v.number(), v.integer(), v.minValue(1))
 const name = v.pipe(v.string(), v.nonEmpty())
+const route = v.union([name, v.strictObject({ queue: name }), v.strictObject({ exchange: name, routingKey: v.optional(v.string()) })])
 const isServer = (text: string): boolean => /^amqps?:\/\/[^/]/.test(text) && URL.canParse(text)
 
 /** Every setting: its type here, in words in EXPECTED, its default in DEFAULTS. A duration is in seconds. */
@@ -20,7 +22,7 @@ const TYPES = v.strictObject({
   broker: v.optional(v.union([v.literal('sql:'), v.pipe(v.string(), v.check(isServer))])),
   app: v.optional(name),
   defaultQueue: v.optional(name),
-  routes: v.optional(v.record(v.string(), name)),
+  routes: v.optional(v.record(v.string(), route)),
   trackPublish: v.optional(v.boolean()),
   scheduleEta: v.optional(v.boolean()),
   forceJson: v.optional(v.boolean()),
@@ -63,7 +65,8 @@ const EXPECTED: Readonly<Record<keyof Settings, string>> = {
   broker: 'sql:, or a URL such as amqp://localhost',
   app: 'a module such as ./tasks.mjs',
   defaultQueue: 'the name of a queue',
-  routes: 'task names or globs, and the queue of each, as {"mail.*": "mail"}',
+  routes:
+    'task names or globs, and where each goes, as {"mail.*": "mail"} or {"video.*": {"exchange": "media", "routingKey": "video.encode"}}',
   trackPublish: 'true or false',
   scheduleEta: 'true or false',
   forceJson: 'true or false',
@@ -104,8 +107,8 @@ export interface Settings extends SettableOptions {
   readonly app: string | null
   /** Default: `default`. */
   readonly defaultQueue: string
-  /** Globs on task names, and the queue of each. The first that matches wins. Default: none. */
-  readonly routes: Readonly<Record<string, string>>
+  /** Globs on task names, and the queue, or with RabbitMQ the exchange, of each. The first that matches wins. Default: none. */
+  readonly routes: Routing['routes']
   /** Whether a row is written when a task is published (default), or only when a worker starts it. */
   readonly trackPublish: boolean
   /** Whether a task with an eta waits as a row (default), or in the broker. */

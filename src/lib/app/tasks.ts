@@ -161,9 +161,13 @@ export class Tasks {
     return done
   }
 
-  /** One pass over what is due: scheduled tasks, retries, and tasks no broker took. */
-  async sendScheduled(limit?: number, each?: (sent: Sent) => void): Promise<Sent[]> {
-    return (await this.open()).sender.sendDue(limit, each)
+  /**
+   * One pass over what is due: scheduled tasks, retries, and tasks no broker took.
+   *
+   * @param leftFor seconds after which a claim, or a task that no broker confirmed, was left by a process that died. Default: the lease.
+   */
+  async sendScheduled(limit?: number, each?: (sent: Sent) => void, leftFor?: number): Promise<Sent[]> {
+    return (await this.open()).sender.sendDue(limit, each, leftFor === undefined ? undefined : leftFor * 1000)
   }
 
   async countPurgeable(bound: PurgeBound): Promise<number> {

@@ -14,6 +14,8 @@ const isBoolean = (value: Json): boolean => typeof value === 'boolean'
 const PLAIN: readonly (readonly [Known, string, (value: Json) => boolean, string])[] = [
   ['taskId', 'task_id', isText, 'a text'],
   ['queue', 'queue', isText, 'a text'],
+  ['exchange', 'exchange', isText, 'a text'],
+  ['routingKey', 'routing_key', isText, 'a text'],
   ['priority', 'priority', isNumber, 'a number'],
   ['headers', 'headers', isJsonObject, 'an object'],
   ['countdown', 'countdown', isNumber, 'seconds'],

@@ -2,6 +2,7 @@ import { UsageError } from '../task/errors.js'
 import type { Json } from '../task/json.js'
 import type { TaskMessage } from '../task/message.js'
 import type { ErrorRecord } from '../task/outcome.js'
+import type { Routing } from '../task/routing.js'
 import type { Canvas, TaskSignature } from '../task/signature.js'
 import { endsInGroup, normalise, pipe } from './compose.js'
 import { calledErrbacks } from './errbacks.js'
@@ -21,12 +22,12 @@ export interface Continuation {
 }
 
 /** What of the place of sending a continuation cannot read off the message. */
-export type Sender = Pick<SendContext, 'now' | 'newId' | 'queueOf'>
+export type Sender = Pick<SendContext, 'now' | 'newId' | keyof Routing>
 
 const launchOf = ({ groups }: Remains): readonly Launch[] => (groups.length === 0 ? [] : [{ messages: [], groups }])
 
-function around({ id, rootId, options }: TaskMessage, { now, newId, queueOf }: Sender): SendContext {
-  return { rootId, parentId: id, deadline: options.deadline ?? null, now, newId, queueOf }
+function around({ id, rootId, options }: TaskMessage, sender: Sender): SendContext {
+  return { ...sender, rootId, parentId: id, deadline: options.deadline ?? null }
 }
 
 /**

@@ -12,12 +12,18 @@ export const ACCUMULATE = 'celery.accumulate'
 
 /** One task that calls another for each item, one after the other, and has the list of the results. */
 function iteration(name: typeof MAP | typeof STARMAP, task: TaskSignature, items: readonly Json[]): TaskSignature {
-  const { queue } = task.options
+  const { queue, exchange, routingKey } = task.options
   return signature(name, {
     kwargs: { task: toCelery(task), it: items },
-    options: queue === undefined ? {} : { queue },
+    options: { ...(queue === undefined ? {} : { queue }), ...(exchange === undefined ? {} : { exchange, routingKey }) },
     immutable: true,
   })
+}
+
+/** The task by whose name this one is routed: a map goes where the task goes that it calls. */
+export function calledBy({ task, kwargs }: TaskSignature): string {
+  const inner = task === MAP || task === STARMAP ? kwargs['task'] : undefined
+  return isJsonObject(inner) && typeof inner['task'] === 'string' ? inner['task'] : task
 }
 
 /** `[task(x) for x of items]` in one task. */

@@ -1,7 +1,9 @@
 import type { Json } from '../task/json.js'
 import type { MessageOptions, TaskMessage } from '../task/message.js'
+import { destinationOf, type Routing } from '../task/routing.js'
 import type { Canvas, Chord, Group, SignatureOptions, TaskSignature } from '../task/signature.js'
 import { freeze, leaves } from './freeze.js'
+import { calledBy } from './iterate.js'
 import { mapParts } from './parts.js'
 
 /** A group as the ledger keeps it: who is in it, and what waits for them. */
@@ -24,7 +26,7 @@ export interface Launch {
 }
 
 /** Where and when something is sent. */
-export interface SendContext {
+export interface SendContext extends Routing {
   /** Null: what is sent first is the root of a tree, a task under its own id and a group under its. */
   readonly rootId: string | null
   readonly parentId: string | null
@@ -32,8 +34,6 @@ export interface SendContext {
   readonly deadline: number | null
   readonly now: number
   readonly newId: () => string
-  /** Where a task goes whose signature names no queue. */
-  readonly queueOf: (task: TaskSignature) => string
 }
 
 /**
@@ -107,16 +107,13 @@ export function messageOf(task: TaskSignature, leading: readonly Json[], rest: r
   const { options } = task
   const { now, deadline } = context
   const id = options.taskId ?? context.newId()
-  const queue = options.queue ?? context.queueOf(task)
   const eta = options.eta ?? now + (options.countdown ?? 0) * 1000
   return {
     id,
     task: task.task,
     args: task.immutable ? task.args : [...leading, ...task.args],
     kwargs: task.kwargs,
-    queue,
-    exchange: '',
-    routingKey: queue,
+    ...destinationOf(calledBy(task), [options], context),
     priority: options.priority ?? 0,
     eta: eta > now ? Math.ceil(eta) : null,
     expires: expiresOf(options, now, deadline),

@@ -12,6 +12,8 @@ export type OptionScope = 'first' | 'every'
 /** `expires` would be counted anew from each step's sending: a deadline of the whole is an `expiresAt`. */
 const EVERY_STEP: ReadonlySet<string> = new Set([
   'queue',
+  'exchange',
+  'routingKey',
   'priority',
   'headers',
   'expires',

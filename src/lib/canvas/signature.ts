@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { CeleryExtras } from '../task/celery-extras.js'
 import type { Json, JsonObject } from '../task/json.js'
+import { isSaid } from '../task/routing.js'
 import type { Canvas, Chord, SignatureOptions, TaskSignature } from '../task/signature.js'
 
 /** What a call adds to a signature. */
@@ -23,9 +24,10 @@ export function signature(
   return { kind: 'task', task, args, kwargs, options: mergeOptions({}, options), immutable }
 }
 
-/** The options of a signature once others are set on it: those win, apart from ids it has. */
+/** The options of a signature once others are set on it: those win, apart from ids it has. Where a task goes is one thing. */
 export function mergeOptions(own: SignatureOptions, added: SignatureOptions): SignatureOptions {
   const merged = new Map<string, unknown>(Object.entries(own))
+  if (isSaid(added)) for (const name of ['queue', 'exchange', 'routingKey']) merged.delete(name)
   for (const [name, value] of Object.entries(added)) {
     if (value === undefined || (SET_ONCE.has(name) && merged.has(name))) continue
     merged.delete(OTHER_FORM[name] ?? '')

@@ -34,11 +34,11 @@ export async function failLost(
   return changed === 1
 }
 
-/** A lost row → RETRY, due at once. */
+/** A lost row → RETRY, due at once, straight to its queue. */
 export async function retryLost(sql: Sql, row: TaskRow, error: ErrorRecord, now: number): Promise<boolean> {
   const changed = await sql.run(
-    `UPDATE task_result SET status = 'RETRY', retries = retries + 1, eta = ?, error_type = ?, error_message = ?, traceback = ?, worker_id = NULL,
-       lease_until = NULL, published_at = NULL, claimed_at = NULL, deliveries = 0, updated_at = ? WHERE ${GONE}`,
+    `UPDATE task_result SET status = 'RETRY', retries = retries + 1, eta = ?, error_type = ?, error_message = ?, traceback = ?, exchange = '', routing_key = queue,
+       worker_id = NULL, lease_until = NULL, published_at = NULL, claimed_at = NULL, deliveries = 0, updated_at = ? WHERE ${GONE}`,
     [now, error.type, error.message, error.traceback, now, ...gone(row)],
   )
   return changed === 1

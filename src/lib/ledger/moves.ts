@@ -131,12 +131,15 @@ export interface Waiting {
   readonly priority: number
 }
 
-/** STARTED → RETRY, by its owner: the row waits for its eta, with the whole of the arguments, until a sender publishes it. */
+/**
+ * STARTED → RETRY, by its owner: the row waits for its eta, with the whole of the arguments, until a sender publishes it. It goes
+ * straight to its queue, whatever exchange it came through: that may copy it to queues of others.
+ */
 export async function moveToRetry(sql: Sql, owner: Owner, waiting: Waiting, now: number): Promise<boolean> {
   const { retries, eta, error, stored, queue, priority } = waiting
   const changed = await sql.run(
     `UPDATE task_result SET status = 'RETRY', retries = ?, eta = ?, error_type = ?, error_message = ?, traceback = ?, args = ?, kwargs = ?, options = ?,
-       queue = ?, routing_key = ?, priority = ?, worker_id = NULL, lease_until = NULL, published_at = NULL, claimed_at = NULL, deliveries = 0, updated_at = ?
+       queue = ?, exchange = '', routing_key = ?, priority = ?, worker_id = NULL, lease_until = NULL, published_at = NULL, claimed_at = NULL, deliveries = 0, updated_at = ?
       WHERE ${OWNED}`,
     [retries, eta, ...errorColumns(error), stored.args, stored.kwargs, stored.options, queue, queue, priority, now, ...owned(owner)],
   )
@@ -227,6 +230,11 @@ export async function revokeOpen(sql: Sql, taskId: string, reason: string, runni
     ...(running ? [] : [end.at]),
   ])
   return changed === 1
+}
+
+/** A started row that was sent through an exchange learns whose queue that led to. */
+export async function noteQueue(sql: Sql, owner: Owner, queue: string): Promise<boolean> {
+  return (await sql.run(`UPDATE task_result SET queue = ? WHERE ${OWNED}`, [queue, ...owned(owner)])) === 1
 }
 
 /** A started row's own word on how it is getting on. */

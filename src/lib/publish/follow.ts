@@ -15,11 +15,10 @@ import { newTaskId } from '../task/id.js'
 import { type Json, MAX_JSON_BYTES } from '../task/json.js'
 import { isPart, type TaskMessage } from '../task/message.js'
 import type { ErrorRecord } from '../task/outcome.js'
+import type { Routing } from '../task/routing.js'
 import type { Canvas } from '../task/signature.js'
 import type { CeleryResults } from './celery-results.js'
 import type { Publisher } from './publisher.js'
-import { queueOf } from './queue-of.js'
-import type { Routing } from './request.js'
 
 /** What a commit recorded, and what others are still to be handed once it is written. */
 export type Unsent =
@@ -265,7 +264,8 @@ export class Follower {
   }
 
   private place() {
-    return { now: this.now(), newId: () => newTaskId(this.now()), queueOf: queueOf(this.settings) }
+    const { defaultQueue, routes } = this.settings
+    return { now: this.now(), newId: () => newTaskId(this.now()), defaultQueue, routes }
   }
 
   private context({ rootId, parentId, deadline }: Pick<SendContext, 'rootId' | 'parentId' | 'deadline'>): SendContext {

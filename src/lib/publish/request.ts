@@ -3,12 +3,17 @@ import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
 import { encodeJson, isJsonObject, type Json, type JsonObject } from '../task/json.js'
 import type { MessageOptions, TaskMessage } from '../task/message.js'
+import { destinationOf, type Routing } from '../task/routing.js'
 
 /** What a caller may say about one publish. Names and units are Celery's; durations are seconds. */
 export interface PublishOptions {
   readonly kwargs?: JsonObject
   /** Default: the task's, then its route's, then the app's `defaultQueue`. */
   readonly queue?: string
+  /** Instead of a queue: an exchange of RabbitMQ's, which has to be there. */
+  readonly exchange?: string
+  /** What the exchange goes by. Default: empty. */
+  readonly routingKey?: string
   /** 0 to 255, higher first. Default: 0. */
   readonly priority?: number
   readonly headers?: JsonObject
@@ -57,6 +62,8 @@ function check(name: string, value: unknown, [expected, holds]: Check): void {
 const CHECKS: Readonly<Record<keyof PublishOptions, Check>> = {
   kwargs: ['an object', isJsonObject],
   queue: ['a name of 1 to 255 characters', isName],
+  exchange: ['a name of 1 to 255 characters', isName],
+  routingKey: ['a text of up to 255 characters', (value) => value === '' || isName(value)],
   priority: ['a whole number from 0 to 255', (value) => typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 255],
   headers: ['an object', isJsonObject],
   expires: ['seconds or a Date', (value) => isDate(value) || isSeconds(value)],
@@ -86,24 +93,10 @@ export function checkOptions(options: PublishOptions, others: readonly string[] 
   }
   if (options.eta !== undefined && options.countdown !== undefined)
     throw new UsageError('eta and countdown were both given; give one of them')
-}
-
-/** The route of exactly this name, else the first whose glob matches it (`*` any text, `?` one character). */
-export function routed(task: string, routes: Readonly<Record<string, string>>): string | undefined {
-  if (Object.hasOwn(routes, task)) return routes[task]
-  for (const [glob, queue] of Object.entries(routes)) {
-    const pattern = glob
-      .replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
-      .replaceAll('*', '.*')
-      .replaceAll('?', '.')
-    if (new RegExp(`^${pattern}$`, 's').test(task)) return queue
-  }
-  return undefined
-}
-
-export interface Routing {
-  readonly defaultQueue: string
-  readonly routes: Readonly<Record<string, string>>
+  if (options.exchange !== undefined && options.queue !== undefined)
+    throw new UsageError('queue and exchange were both given; give one of them')
+  if (options.routingKey !== undefined && options.exchange === undefined)
+    throw new UsageError('routingKey was given without an exchange; give the exchange, or a queue alone')
 }
 
 /**
@@ -130,7 +123,6 @@ export function messageFor(
   if (options.kwargs) encodeJson(options.kwargs, 'kwargs')
   if (options.headers) encodeJson(options.headers, 'headers')
   const id = options.taskId ?? newTaskId(nowMs)
-  const queue = options.queue ?? defaults.queue ?? routed(task, routing.routes) ?? routing.defaultQueue
   const expires = options.expires ?? defaults.expires ?? null
   const eta = options.eta?.getTime() ?? (options.countdown ? nowMs + options.countdown * 1000 : null)
   return {
@@ -138,9 +130,7 @@ export function messageFor(
     task,
     args: args as readonly Json[],
     kwargs: options.kwargs ?? {},
-    queue,
-    exchange: '',
-    routingKey: queue,
+    ...destinationOf(task, [options, defaults], routing),
     priority: options.priority ?? defaults.priority ?? 0,
     eta: eta !== null && eta > nowMs ? Math.ceil(eta) : null,
     expires: typeof expires === 'number' ? nowMs + Math.round(expires * 1000) : (expires?.getTime() ?? null),

@@ -7,6 +7,7 @@ import { messageOf, type TaskRow, UnsendableRowError } from '../ledger/row.js'
 import { UsageError } from '../task/errors.js'
 import { newTaskId } from '../task/id.js'
 import type { MessageOptions, TaskMessage } from '../task/message.js'
+import { toQueue } from '../task/routing.js'
 import type { Canvas } from '../task/signature.js'
 import { isFinal } from '../task/status.js'
 import { type Publisher, RefusedError } from './publisher.js'
@@ -50,8 +51,7 @@ export function copyOf(row: TaskRow, overrides: ResendOverrides, nowMs: number):
     ...original,
     id,
     kwargs: kwargsOfCopy(original.task, original.kwargs, row.meta),
-    queue: overrides.queue ?? original.queue,
-    routingKey: overrides.queue ?? original.routingKey,
+    ...(overrides.queue === undefined ? {} : toQueue(overrides.queue)),
     priority: overrides.priority ?? original.priority,
     eta: overrides.eta && overrides.eta.getTime() > nowMs ? overrides.eta.getTime() : null,
     expires: original.expires === null ? null : renewed(original.expires, original.submittedAt, nowMs),

@@ -66,13 +66,17 @@ export class Sender {
     this.deadlines = new Deadlines(database, follower, settings, now, failpoint)
   }
 
-  /** One pass over what is due now, at most `limit` rows, in eta order within each batch; also what could not be sent a moment ago. */
-  async sendDue(limit = Number.POSITIVE_INFINITY, each: (sent: Sent) => void = () => {}): Promise<Sent[]> {
+  /**
+   * One pass over what is due now, at most `limit` rows, in eta order within each batch; also what could not be sent a moment ago.
+   *
+   * @param leftMs how old a claim or an unpublished row is that was left by a process that died. Default: a lease.
+   */
+  async sendDue(limit = Number.POSITIVE_INFINITY, each: (sent: Sent) => void = () => {}, leftMs = this.settings.leaseMs): Promise<Sent[]> {
     const passStart = this.now()
     const all: Sent[] = []
     await this.deadlines.failChords()
     await this.follower.tellUntold(this.settings.batch)
-    for (const step of this.steps(passStart, passStart - 1)) all.push(...(await this.take(step, limit - all.length, each)))
+    for (const step of this.steps(passStart, passStart - 1, leftMs)) all.push(...(await this.take(step, limit - all.length, each)))
     return all
   }
 
@@ -107,12 +111,12 @@ export class Sender {
     const passStart = this.now()
     await this.deadlines.failChords()
     await this.follower.tellUntold(this.settings.batch)
-    for (const step of this.steps(passStart, passStart - RETRY_FAILED_MS)) await this.take(step, this.settings.batch)
+    for (const step of this.steps(passStart, passStart - RETRY_FAILED_MS, this.settings.leaseMs)) await this.take(step, this.settings.batch)
   }
 
   /** @param retryBefore rows that could not be sent after this instant are left alone */
-  private steps(passStart: number, retryBefore: number): readonly Step[] {
-    const cutoff = passStart - this.settings.leaseMs
+  private steps(passStart: number, retryBefore: number, leftMs: number): readonly Step[] {
+    const cutoff = passStart - leftMs
     return [
       async (limit) => this.sendClaimed(await this.database.write((sql) => resumeClaims(sql, cutoff, this.now(), limit))),
       async (limit) => (await this.deadlines.revokeExpired(limit)).map(({ taskId, task, eta }) => expired(taskId, task, eta)),

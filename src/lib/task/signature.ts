@@ -6,6 +6,8 @@ export interface SignatureOptions {
   /** The id the task will have. Frozen signatures have one; nothing changes it afterwards. */
   readonly taskId?: string
   readonly queue?: string
+  readonly exchange?: string
+  readonly routingKey?: string
   readonly priority?: number
   readonly headers?: JsonObject
   /** Seconds from the moment the message is made. */

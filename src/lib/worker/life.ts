@@ -14,6 +14,7 @@ import {
   moveToPending,
   moveToRetry,
   moveToStarted,
+  noteQueue,
   type Owner,
   revokeUnstarted,
   updateOwned,
@@ -24,13 +25,13 @@ import type { TaskDefinition, TaskUpdate } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { encodeJson } from '../task/json.js'
-import { isPart, leavesNoRow, type MessageOptions, type TaskMessage } from '../task/message.js'
+import { leavesNoRow, type MessageOptions, type TaskMessage } from '../task/message.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'
 import { STATUSES } from '../task/status.js'
 import { type Ending, moveToEnd } from './ending.js'
 import { following } from './following.js'
 import { shutDown } from './reasons.js'
-import { type Fate, type Stepped, Steps } from './steps.js'
+import { type Fate, groupOrder, type Stepped, Steps } from './steps.js'
 import { verdictOn } from './verdict.js'
 import { waits } from './waiting.js'
 
@@ -87,20 +88,16 @@ export class Life {
    */
   async start(definition: TaskDefinition, delivery: Delivery): Promise<Started | null> {
     const { message } = delivery
-    const step: Stepped<Started | null> = await this.steps.take(
-      'start',
-      delivery,
-      definition.options.rateLimit === null ? null : message.task,
-      async (sql) => {
-        const now = this.now()
-        if (await waits(sql, definition, message, this.redaction, now)) return { value: null, fate: 'ack' }
-        const started = await this.begin(sql, definition, delivery, now)
-        if (started) return { value: started, fate: started.late ? 'keep' : 'ack' }
-        // a late-ack message taken from a live worker is all that is left of the task if that worker dies
-        const again = definition.options.acksLate && delivery.deliveries !== 1
-        return { value: null, fate: again && (await isRunning(sql, message.id, message.retries, now)) ? 'keep' : 'ack' }
-      },
-    )
+    const order = definition.options.rateLimit === null ? null : message.task // turns are taken one after the other
+    const step: Stepped<Started | null> = await this.steps.take('start', delivery, order, async (sql) => {
+      const now = this.now()
+      if (await waits(sql, definition, message, this.redaction, now)) return { value: null, fate: 'ack' }
+      const started = await this.begin(sql, definition, delivery, now)
+      if (started) return { value: started, fate: started.late ? 'keep' : 'ack' }
+      // a late-ack message taken from a live worker is all that is left of the task if that worker dies
+      const again = definition.options.acksLate && delivery.deliveries !== 1
+      return { value: null, fate: again && (await isRunning(sql, message.id, message.retries, now)) ? 'keep' : 'ack' }
+    })
     return step.held || (step.value && (await this.stillOwns(step.value))) ? step.value : null
   }
 
@@ -110,21 +107,17 @@ export class Life {
    */
   async settle(started: Started, ended: Outcome): Promise<Outcome | null> {
     const { delivery, owner, late, definition } = started
-    const { value } = await this.steps.take(
-      ended.kind === 'retrying' ? 'retry' : 'finish',
-      delivery,
-      groupOrder(delivery.message),
-      async (sql) => {
-        const outcome = await this.bounded(sql, started, ended)
-        const verdict = verdictOn(outcome, definition.options)
-        const again = verdict.kind === 'again'
-        const moved = again ? await this.runAgain(sql, started, outcome, verdict.error) : await this.finish(sql, started, outcome)
-        if (!moved && outcome.kind !== 'revoked') await this.recordLate(sql, owner.taskId, outcome)
-        const fate: Fate = again ? 'requeue' : verdict.message
-        const next = moved && !again ? await following(sql, this.follower, delivery.message, outcome, definition.options) : []
-        return { value: moved ? outcome : null, fate: late && moved ? fate : 'keep', following: next }
-      },
-    )
+    const name = ended.kind === 'retrying' ? 'retry' : 'finish'
+    const { value } = await this.steps.take(name, delivery, groupOrder(delivery.message), async (sql) => {
+      const outcome = await this.bounded(sql, started, ended)
+      const verdict = verdictOn(outcome, definition.options)
+      const again = verdict.kind === 'again'
+      const moved = again ? await this.runAgain(sql, started, outcome, verdict.error) : await this.finish(sql, started, outcome)
+      if (!moved && outcome.kind !== 'revoked') await this.recordLate(sql, owner.taskId, outcome)
+      const fate: Fate = again ? 'requeue' : verdict.message
+      const next = moved && !again ? await following(sql, this.follower, delivery.message, outcome, definition.options) : []
+      return { value: moved ? outcome : null, fate: late && moved ? fate : 'keep', following: next }
+    })
     return value
   }
 
@@ -219,7 +212,10 @@ export class Life {
     // an early-ack message that comes again may be one whose ack the broker has not heard: its task may have run
     const deliveries = delivery.deliveries ?? (await countDelivery(sql, message.id, message.retries, acksLate, now))
     const owner = this.ownerOf({ ...delivery, deliveries: deliveries ?? 1 })
-    if (deliveries !== null && (await moveToStarted(sql, owner, leaseUntil, maxRetries, options, trackStarted, now))) return owner
+    if (deliveries !== null && (await moveToStarted(sql, owner, leaseUntil, maxRetries, options, trackStarted, now))) {
+      if (message.exchange !== '') await noteQueue(sql, owner, message.queue)
+      return owner
+    }
     return !rowless && (await this.recordStarted(sql, { ...start, owner })) ? owner : null
   }
 
@@ -307,6 +303,3 @@ export class Life {
     return { at, resultExpiresAt: seconds === null ? null : at + seconds * 1000 }
   }
 }
-
-/** The members of a group change its counters one after the other; nobody else has a stake in the end of a task that is no part. */
-const groupOrder = (message: TaskMessage): string | null => (isPart(message) || message.options.celery ? (message.groupId ?? '') : null)

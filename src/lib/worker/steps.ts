@@ -3,6 +3,7 @@ import type { Database } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
 import type { Follower, Unsent } from '../publish/follow.js'
 import type { Failpoint } from '../task/failpoint.js'
+import { isPart, type TaskMessage } from '../task/message.js'
 
 /** What becomes of the message. */
 export type Fate = 'ack' | 'reject' | 'requeue' | 'keep'
@@ -61,3 +62,7 @@ async function dispose(postings: Pick<Broker, 'ack' | 'reject'>, delivery: Deliv
   if (fate === 'keep') return true
   return fate === 'ack' ? postings.ack(delivery) : postings.reject(delivery, { requeue: fate === 'requeue' })
 }
+
+/** The members of a group change its counters one after the other; nobody else has a stake in the end of a task that is no part. */
+export const groupOrder = (message: TaskMessage): string | null =>
+  isPart(message) || message.options.celery ? (message.groupId ?? '') : null

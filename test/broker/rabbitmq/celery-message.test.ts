@@ -124,7 +124,7 @@ describe('a call of ours is the same message as with Celery', () => {
       const countdown = name === 'apply_async_countdown' ? 30_000 : 7_200_000
       const now = (instant(first.headers['eta'] ?? first.headers['expires']) ?? DAWN) - countdown
       const at = name === 'apply_async_eta_offset' ? DAWN : now
-      const context = { rootId: null, parentId: null, deadline: null, now: at, newId: randomUUID, queueOf: () => 'celery' }
+      const context = { rootId: null, parentId: null, deadline: null, now: at, newId: randomUUID, defaultQueue: 'celery', routes: {} }
       const { messages } = begin(canvas, [], context)
       const publishing = { ...US, replyTo: randomUUID() }
       const sent = messages.map((message) => celeryMessage(message, publishing, at))

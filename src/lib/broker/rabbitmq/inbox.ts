@@ -1,5 +1,6 @@
 import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
 import { PlainError } from '../../task/errors.js'
+import { toQueue } from '../../task/routing.js'
 import type { Delivery } from '../broker.js'
 import type { Link } from './link.js'
 import type { Queues } from './queues.js'
@@ -175,6 +176,6 @@ export class Inbox {
   /** A queue that an operator has deleted is declared again when somebody asks for it. */
   private deleted(consumers: Session['consumers'], queue: string): void {
     consumers.delete(queue)
-    this.queues.forget(queue)
+    this.queues.forget(toQueue(queue))
   }
 }

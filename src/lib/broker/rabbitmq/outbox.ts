@@ -59,7 +59,7 @@ export class Outbox {
   async publish(messages: readonly TaskMessage[]): Promise<void> {
     if (messages.length === 0) return
     const session = await this.session()
-    for (const { exchange, queue } of messages) if (exchange === '') await this.declare(session, queue)
+    for (const message of messages) await this.prepare(session, message)
     const confirms: Promise<void>[] = []
     for (const message of messages) {
       const sent = this.send(session, message)
@@ -88,11 +88,12 @@ export class Outbox {
     })
   }
 
-  private async declare({ connection }: Session, queue: string): Promise<void> {
+  private async prepare({ connection }: Session, { queue, exchange }: TaskMessage): Promise<void> {
     try {
-      await this.queues.declare(connection, queue)
+      await (exchange === '' ? this.queues.declare(connection, queue) : this.queues.find(connection, exchange))
     } catch (error) {
-      throw error instanceof PlainError ? error : this.link.unavailable(`could not be asked for the queue ${queue}`, error)
+      const what = exchange === '' ? `queue ${queue}` : `exchange ${exchange}`
+      throw error instanceof PlainError ? error : this.link.unavailable(`could not be asked for the ${what}`, error)
     }
   }
 
@@ -160,10 +161,10 @@ export class Outbox {
   private failureOf(session: Session, { message, returned }: Unconfirmed, error: unknown): Error | null {
     const { id, queue, exchange, routingKey } = message
     if (returned !== null) {
-      this.queues.forget(queue)
+      this.queues.forget(message)
       const where = exchange === '' ? `the queue ${queue}` : `the exchange ${exchange} with the routing key ${routingKey}`
       return new UnroutableError(`RabbitMQ has no queue for the message of task ${id}: it gave it back from ${where} (${returned})`, {
-        hint: 'publish it again; if the queue is not declared then, see who deletes it',
+        hint: exchange === '' ? 'publish it again; if the queue is not declared then, see who deletes it' : 'bind a queue to it',
       })
     }
     if (error === null || error === undefined) return null

@@ -1,5 +1,6 @@
 import type { Channel, ChannelModel } from 'amqplib'
 import { ConfigurationError } from '../../task/errors.js'
+import type { Destination } from '../../task/routing.js'
 
 /** Arguments of queues that are not declared as Celery declares its own, such as `{ "x-max-priority": 10 }`, by their names. */
 export type QueueArguments = Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>>
@@ -8,7 +9,7 @@ export type QueueArguments = Readonly<Record<string, Readonly<Record<string, str
 const REFUSED = [403, 405, 406]
 const NOT_FOUND = 404
 
-/** The queues that are known to be there, each looked at once in the life of a connection. */
+/** The queues and exchanges that are known to be there, each looked at once in the life of a connection. */
 export class Queues {
   private declared = new Map<string, Promise<void>>()
   private connection: ChannelModel | null = null
@@ -22,23 +23,46 @@ export class Queues {
    * @throws {ConfigurationError} when there is none and this user may not make it
    */
   declare(connection: ChannelModel, queue: string): Promise<void> {
+    return this.once(connection, `queue ${queue}`, () => declareQueue(connection, queue, this.queueArguments[queue]))
+  }
+
+  /**
+   * Looks for an exchange: a message to one that is not there would take the channel along, and the other messages on it. What
+   * kind it is to be only its owner knows.
+   *
+   * @throws {ConfigurationError} when there is none
+   */
+  find(connection: ChannelModel, exchange: string): Promise<void> {
+    return this.once(connection, `exchange ${exchange}`, () => findExchange(connection, exchange))
+  }
+
+  /** Where the message of this destination was to go is looked at again when it is needed next: it has gone. */
+  forget({ queue, exchange }: Pick<Destination, 'queue' | 'exchange'>): void {
+    this.declared.delete(exchange === '' ? `queue ${queue}` : `exchange ${exchange}`)
+  }
+
+  private once(connection: ChannelModel, what: string, look: () => Promise<void>): Promise<void> {
     if (this.connection !== connection) {
       this.connection = connection
       this.declared = new Map()
     }
-    let declaring = this.declared.get(queue)
-    if (declaring === undefined) {
-      declaring = declareQueue(connection, queue, this.queueArguments[queue])
-      this.declared.set(queue, declaring)
-      declaring.catch(() => this.forget(queue))
+    let looking = this.declared.get(what)
+    if (looking === undefined) {
+      looking = look()
+      this.declared.set(what, looking)
+      looking.catch(() => this.declared.delete(what))
     }
-    return declaring
+    return looking
   }
+}
 
-  /** The queue is looked at again when it is needed next: it has gone. */
-  forget(queue: string): void {
-    this.declared.delete(queue)
-  }
+async function findExchange(connection: ChannelModel, exchange: string): Promise<void> {
+  const missing = await refusalOf(connection, (channel) => channel.checkExchange(exchange))
+  if (!missing) return
+  throw new ConfigurationError(`RabbitMQ has no exchange ${exchange} that this user may use: ${missing.message}`, {
+    cause: missing,
+    hint: 'have it declared by those who bind their queues to it, or correct the setting routes',
+  })
 }
 
 async function declareQueue(connection: ChannelModel, queue: string, own: QueueArguments[string] | undefined): Promise<void> {

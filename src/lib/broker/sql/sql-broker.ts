@@ -1,6 +1,7 @@
 import type { Database } from '../../database/database.js'
 import type { Sql } from '../../database/sql.js'
 import type { TaskMessage } from '../../task/message.js'
+import { noExchange } from '../../task/routing.js'
 import type { Broker, Delivery, Postings } from '../broker.js'
 import {
   anythingReady,
@@ -91,6 +92,7 @@ class SqlPostings implements Postings {
 
   async publish(messages: readonly TaskMessage[]): Promise<void> {
     for (const message of messages) {
+      if (message.exchange !== '') throw noExchange(message.task, message.exchange)
       await insertMessage(this.sql, message, message.eta !== null && message.eta > this.now() ? message.eta : null)
     }
   }
