@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs'
 import { App } from '../../src/lib/app/app.js'
+import type { Settings } from '../../src/lib/app/settings.js'
 import { chain, chord } from '../../src/lib/canvas/compose.js'
 import { Database } from '../../src/lib/database/database.js'
 import { Follower } from '../../src/lib/publish/follow.js'
@@ -43,8 +44,10 @@ export type Fault = (typeof FAULTS)[number]
 export interface Place {
   /** URL of a migrated database. */
   readonly ledger: string
-  /** URL of a broker's own database, migrated; null: the embedded broker. */
+  /** URL of a broker's own database, migrated, or of RabbitMQ; null: the embedded broker. */
   readonly messages: string | null
+  /** Where tasks go that name no queue. Default: `default`. */
+  readonly queue?: string
   /** Takes a line for each body that ran. */
   readonly file: string
   /** Where Celery's clients look for results. Default: nowhere. */
@@ -102,7 +105,7 @@ class FarBroker extends OutsideBroker {
 
 export interface Program {
   readonly app: App
-  /** Where the broker keeps its messages. */
+  /** Where the broker keeps its messages; with RabbitMQ, which shows them itself, the ledger. */
   readonly messages: Database
 }
 
@@ -113,17 +116,12 @@ export async function openProgram(
   report: (error: unknown) => void,
   failpoint: Failpoint = NO_FAILPOINT,
 ): Promise<Program> {
-  const app = new App(
-    { code: { database: place.ledger, lease, concurrency: 1, celeryResults: place.celeryResults ?? null }, env: {} },
-    'write',
-    Date.now,
-    failpoint,
-  )
+  const app = new App({ code: { ...settingsOf(place), lease, concurrency: 1 }, env: {} }, 'write', Date.now, failpoint)
   app.on('error', report)
   declareTasks(app, place.file)
   const parts = await app['parts']()
   const { database, redaction, settings } = parts
-  if (place.messages === null) return { app, messages: database }
+  if (place.messages === null || isRabbit(place.messages)) return { app, messages: database }
   const messages = await Database.open(place.messages, 'write')
   const broker = new FarBroker(messages)
   const hooks = { beforePublish: [], afterPublish: [] }
@@ -141,6 +139,14 @@ export async function openProgram(
   )
   app['opened'] = Promise.resolve({ ...parts, broker, publisher, follower, sender })
   return { app, messages }
+}
+
+const isRabbit = (url: string): boolean => url.startsWith('amqp:')
+
+function settingsOf({ ledger, messages, queue = 'default', celeryResults }: Place): Partial<Settings> {
+  const own = { database: ledger, defaultQueue: queue, ...(celeryResults ? { celeryResults } : {}) }
+  if (messages === null || !isRabbit(messages)) return own
+  return { ...own, broker: messages, queueArguments: { [queue]: { 'x-max-priority': 10 } } } // as the embedded broker's queues have
 }
 
 function declareTasks(app: App, file: string): void {

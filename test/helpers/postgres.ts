@@ -51,8 +51,17 @@ async function connect(): Promise<pg.Client> {
   return client
 }
 
+/** What has been asked of that connection; one statement after the other. */
+let asked: Promise<unknown> = Promise.resolve()
+
 /** Runs a statement on the server. */
-export async function onServer(statement: string): Promise<pg.QueryResult> {
+export function onServer(statement: string): Promise<pg.QueryResult> {
+  const answered = asked.then(() => ask(statement))
+  asked = answered.catch(() => {})
+  return answered
+}
+
+async function ask(statement: string): Promise<pg.QueryResult> {
   own ??= connect()
   own.catch(() => {
     own = null

@@ -14,6 +14,8 @@ export interface Rabbit extends AsyncDisposable {
   queue(name: string): string
   /** How many messages are ready in a queue, and how many programs take from it; null: there is no such queue. */
   count(name: string): Promise<{ readonly ready: number; readonly consumers: number } | null>
+  /** The tasks whose messages are ready in a queue, where they stay. */
+  look(name: string): Promise<string[]>
 }
 
 export async function openRabbit(): Promise<Rabbit> {
@@ -37,6 +39,13 @@ export async function openRabbit(): Promise<Rabbit> {
       if (!found) return null
       await asking.close()
       return { ready: found.messageCount, consumers: found.consumerCount }
+    },
+    async look(name) {
+      const looking = await connection.createChannel()
+      const ids: string[] = []
+      for (let got = await looking.get(queue(name)); got; got = await looking.get(queue(name))) ids.push(got.properties.correlationId)
+      await looking.close()
+      return ids
     },
     async [Symbol.asyncDispose]() {
       const deleting = await connection.createChannel()

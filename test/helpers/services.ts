@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { connect } from 'node:net'
+import { canStart } from './own-server.js'
 
 /** Whether a test may go on without a service that is not there. On a machine that has them all, it is a failure. */
 const REQUIRED = process.env['TEST_SERVICES'] === 'required'
@@ -11,6 +12,8 @@ const SERVICES = {
   PostgreSQL: () => dial(5432),
   RabbitMQ: () => dial(5672),
   Redis: () => dial(6379),
+  'RabbitMQ to start': () => canStart('RabbitMQ'),
+  'PostgreSQL to start': () => canStart('PostgreSQL'),
   Celery: () => python('celery', 'redis'),
   Django: () => python('django', 'django_celery_results', 'psycopg2'),
 }

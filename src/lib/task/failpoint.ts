@@ -1,7 +1,7 @@
 /**
  * The instants at which a crash would leave something different behind: before and after each commit, and before and
  * after each word to a broker, or to a store of Celery's results, that lives elsewhere. test/crash/matrix.test.ts interrupts the
- * program at every one, celery-results.test.ts beside it at those of results.
+ * program at every one, engines.test.ts beside it on other engines, celery-results.test.ts at those of results.
  */
 export const FAILPOINTS = [
   'publish:before',
