@@ -27,15 +27,6 @@ const FAULTS: readonly (readonly [what: string, happens: (proxy: TcpProxy, w: Wo
     },
   ],
   [
-    'cut in the middle of a message',
-    async (proxy) => {
-      for (const bytes of [1, 700, 1500]) {
-        proxy.cutAfter(bytes)
-        await sleep(500)
-      }
-    },
-  ],
-  [
     'half open: what the server says, confirms among it, is lost, and then the connection',
     async (proxy) => {
       proxy.silence('server')
