@@ -1,5 +1,4 @@
-import { isMysql, wordsOf } from './columns.js'
-import { CELERY_RESULTS, dropTables, makeTables } from './mysql.js'
+import { wordsOf } from './columns.js'
 
 /**
  * What Celery's clients are still to be told of tasks that have ended, until the store of their results has it.
@@ -7,7 +6,6 @@ import { CELERY_RESULTS, dropTables, makeTables } from './mysql.js'
  * @param {import('knex').Knex} knex
  */
 export async function up(knex) {
-  if (isMysql(knex)) return makeTables(knex, CELERY_RESULTS)
   const words = wordsOf(knex)
   await knex.schema.createTable('celery_outbox', (table) => {
     words(table, 'task_id', 255).primary()
@@ -21,6 +19,5 @@ export async function up(knex) {
 
 /** @param {import('knex').Knex} knex */
 export async function down(knex) {
-  if (isMysql(knex)) return dropTables(knex, CELERY_RESULTS)
   await knex.schema.dropTable('celery_outbox')
 }

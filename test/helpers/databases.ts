@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { giveDatabase, mysqlSuite, mysqlUrlOf, takeDatabase } from './mysql.js'
 import { giveSchema, postgresSuite, takeSchema, urlOf } from './postgres.js'
 
 /** What a world's ledger is in. */
@@ -9,32 +8,23 @@ export interface Place {
 }
 
 /** A kind of database that ledgers of tests are in. */
-export interface Databases<Name extends string = string> {
-  readonly name: Name
+export interface Databases {
+  readonly name: 'SQLite' | 'PostgreSQL'
   make(folder: string): Promise<Place>
 }
 
 /** A file in the folder of the world, which goes with it. */
-export const SQLITE: Databases<'SQLite'> = {
+export const SQLITE: Databases = {
   name: 'SQLite',
   make: async (folder) => ({ url: `sqlite:${join(folder, 'ledger.db')}`, remove: async () => {} }),
 }
 
 /** A schema of its own in the server's database. */
-export const POSTGRES: Databases<'PostgreSQL'> = {
+export const POSTGRES: Databases = {
   name: 'PostgreSQL',
   async make() {
     const schema = await takeSchema()
     return { url: urlOf(schema), remove: () => giveSchema(schema) }
-  },
-}
-
-/** A database of its own on the server. */
-export const MYSQL: Databases<'MySQL'> = {
-  name: 'MySQL',
-  async make() {
-    const name = await takeDatabase()
-    return { url: mysqlUrlOf(name), remove: () => giveDatabase(name) }
   },
 }
 
@@ -51,27 +41,24 @@ export const itOnSqlite = (title: string, test: Mocha.AsyncFunc): void => {
 }
 
 /** What is said or asked in words of each database's own. */
-export const inWordsOf = <T>(words: { readonly sqlite: T; readonly postgres: T; readonly mysql: T }): T =>
-  chosen === SQLITE ? words.sqlite : chosen === POSTGRES ? words.postgres : words.mysql
-
-const SUITES = { PostgreSQL: postgresSuite, MySQL: mysqlSuite }
+export const inWordsOf = <T>(words: { readonly sqlite: T; readonly postgres: T }): T => (isSqlite() ? words.sqlite : words.postgres)
 
 /**
- * Runs the suites of these files (`ledger/moves` is test/ledger/moves.test.ts) once more, with their worlds in a server's database. Only
+ * Runs the suites of these files (`ledger/moves` is test/ledger/moves.test.ts) once more, with their worlds in PostgreSQL. Only
  * for the top of a test file.
  */
-export async function suitesOn(databases: typeof POSTGRES | typeof MYSQL, files: readonly string[]): Promise<void> {
+export async function suitesOnPostgres(files: readonly string[]): Promise<void> {
   let own: Mocha.Suite | undefined
-  SUITES[databases.name](function () {
+  postgresSuite(function () {
     own = this
-    before(() => choose(databases))
+    before(() => choose(POSTGRES))
     after(() => choose(SQLITE))
   })
   const root = own?.parent
-  if (!root) throw new Error('suitesOn was called inside a suite')
+  if (!root) throw new Error('suitesOnPostgres was called inside a suite')
   const others = root.suites.length
-  choose(databases)
-  for (const file of files) await import(`../${file}.test.ts?${databases.name}`)
+  choose(POSTGRES)
+  for (const file of files) await import(`../${file}.test.ts?postgres`)
   choose(SQLITE)
   for (const suite of root.suites.splice(others)) own?.addSuite(suite)
 }

@@ -164,7 +164,7 @@ describe('an export', () => {
     const broken = {
       args: '[1,\n2',
       kwargs: 'NaN',
-      result: `plain "text"${inWordsOf({ sqlite: '\0', postgres: '', mysql: '\0' })}`,
+      result: `plain "text"${inWordsOf({ sqlite: '\0', postgres: '' })}`,
       options: '',
       meta: '{"a":1} {',
     }

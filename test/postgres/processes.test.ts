@@ -1,3 +1,3 @@
-import { POSTGRES, suitesOn } from '../helpers/databases.js'
+import { suitesOnPostgres } from '../helpers/databases.js'
 
-await suitesOn(POSTGRES, ['crash/many-processes', 'crash/killed-worker'])
+await suitesOnPostgres(['crash/many-processes', 'crash/killed-worker'])

@@ -1,6 +1,6 @@
-import { POSTGRES, suitesOn } from '../helpers/databases.js'
+import { suitesOnPostgres } from '../helpers/databases.js'
 
-await suitesOn(POSTGRES, [
+await suitesOnPostgres([
   'worker/acknowledgement',
   'worker/outcome',
   'worker/rate-limit',
