@@ -1,4 +1,5 @@
-import { isPostgres, setStorage, wordsOf } from './columns.js'
+import { isMysql, isPostgres, setStorage, wordsOf } from './columns.js'
+import { dropTables, LEDGER, makeTables } from './mysql.js'
 
 /**
  * The ledger (task_result, task_attempt), the embedded broker's queue (task_message), whose turn it is
@@ -11,6 +12,7 @@ import { isPostgres, setStorage, wordsOf } from './columns.js'
  * @param {import('knex').Knex} knex
  */
 export async function up(knex) {
+  if (isMysql(knex)) return makeTables(knex, LEDGER)
   const words = wordsOf(knex)
   if (isPostgres(knex)) for (const make of FUNCTIONS) await knex.raw(make)
   await knex.schema.createTable('task_result', (table) => {
@@ -125,6 +127,7 @@ export async function up(knex) {
 
 /** @param {import('knex').Knex} knex */
 export async function down(knex) {
+  if (isMysql(knex)) return dropTables(knex, LEDGER)
   for (const table of ['task_worker', 'task_rate', 'task_message', 'task_attempt', 'task_result']) await knex.schema.dropTable(table)
   if (!isPostgres(knex)) return
   for (const made of ['taskledger_tell()', 'taskledger_json_patch(text, text)', 'taskledger_json(text)'])

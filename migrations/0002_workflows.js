@@ -1,4 +1,5 @@
-import { isPostgres, setStorage, wordsOf } from './columns.js'
+import { isMysql, isPostgres, setStorage, wordsOf } from './columns.js'
+import { addTo, dropTables, EXPIRING, makeTables, takeFrom, WORKFLOWS } from './mysql.js'
 
 /**
  * Workflows: a group and who is in it. A chord's body is stored here once, however many members wait for it.
@@ -6,6 +7,10 @@ import { isPostgres, setStorage, wordsOf } from './columns.js'
  * @param {import('knex').Knex} knex
  */
 export async function up(knex) {
+  if (isMysql(knex)) {
+    await makeTables(knex, WORKFLOWS)
+    return addTo(knex, 'task_result', EXPIRING)
+  }
   const words = wordsOf(knex)
   await knex.schema.createTable('task_group', (table) => {
     words(table, 'group_id', 255).primary()
@@ -51,6 +56,10 @@ export async function up(knex) {
 
 /** @param {import('knex').Knex} knex */
 export async function down(knex) {
+  if (isMysql(knex)) {
+    await takeFrom(knex, 'task_result', EXPIRING)
+    return dropTables(knex, WORKFLOWS)
+  }
   for (const index of ['task_result_expiring', 'task_result_root']) await knex.raw(`DROP INDEX ${index}`)
   for (const table of ['task_group_member', 'task_group']) await knex.schema.dropTable(table)
 }

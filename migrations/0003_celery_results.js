@@ -1,4 +1,5 @@
-import { wordsOf } from './columns.js'
+import { isMysql, wordsOf } from './columns.js'
+import { CELERY_RESULTS, dropTables, makeTables } from './mysql.js'
 
 /**
  * What Celery's clients are still to be told of tasks that have ended, until the store of their results has it.
@@ -6,6 +7,7 @@ import { wordsOf } from './columns.js'
  * @param {import('knex').Knex} knex
  */
 export async function up(knex) {
+  if (isMysql(knex)) return makeTables(knex, CELERY_RESULTS)
   const words = wordsOf(knex)
   await knex.schema.createTable('celery_outbox', (table) => {
     words(table, 'task_id', 255).primary()
@@ -19,5 +21,6 @@ export async function up(knex) {
 
 /** @param {import('knex').Knex} knex */
 export async function down(knex) {
+  if (isMysql(knex)) return dropTables(knex, CELERY_RESULTS)
   await knex.schema.dropTable('celery_outbox')
 }

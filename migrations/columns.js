@@ -1,6 +1,9 @@
 /** Whether this is PostgreSQL. @param {import('knex').Knex} knex */
 export const isPostgres = (knex) => knex.client.dialect === 'postgresql'
 
+/** Whether this is MySQL or MariaDB. @param {import('knex').Knex} knex */
+export const isMysql = (knex) => knex.client.dialect === 'mysql'
+
 /**
  * A column of ids or names. In PostgreSQL they compare byte by byte, as in SQLite, whatever language the database is set to;
  * and it takes names of any length, as SQLite does.

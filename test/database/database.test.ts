@@ -136,11 +136,17 @@ describe('a write', () => {
       w.database.write((sql) => sql.run(...beat('c'))),
     ])
     assert.deepEqual(
-      settled.map((one) => (one.status === 'fulfilled' ? one.value : (one.reason as Error).message.split(':')[0])),
+      settled.map((one) =>
+        one.status === 'fulfilled' ? one.value : (one.reason as Error).message.split(':')[0]?.replace('task_worker.PRIMARY', 'PRIMARY'),
+      ),
       [
         1,
         'mine',
-        inWordsOf({ sqlite: 'UNIQUE constraint failed', postgres: 'duplicate key value violates unique constraint "task_worker_pkey"' }),
+        inWordsOf({
+          sqlite: 'UNIQUE constraint failed',
+          postgres: 'duplicate key value violates unique constraint "task_worker_pkey"',
+          mysql: "Duplicate entry … for key 'PRIMARY'",
+        }),
         1,
       ],
     )

@@ -28,6 +28,13 @@ const SCHEMA = {
     UNION ALL SELECT 'trigger', tgname::text, '', regexp_replace(pg_get_triggerdef(t.oid), 'world_\\w+', '') FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = tgrelid
       WHERE relnamespace = current_schema()::regnamespace
     ORDER BY 1, 2`,
+  mysql: `
+    SELECT 'column' AS type, concat(table_name, ' ', column_name) AS name, concat_ws(' ', column_type, is_nullable, column_default, collation_name, extra, generation_expression) AS sql_text
+      FROM information_schema.columns WHERE table_schema = database() AND table_name NOT LIKE 'taskledger%'
+    UNION ALL SELECT 'index', concat(table_name, ' ', index_name, ' ', seq_in_index), concat_ws(' ', column_name, collation, non_unique)
+      FROM information_schema.statistics WHERE table_schema = database() AND table_name NOT LIKE 'taskledger%'
+    UNION ALL SELECT 'constraint', constraint_name, check_clause FROM information_schema.check_constraints WHERE constraint_schema = database()
+    ORDER BY 1, 2`,
 }
 
 const tables = async ({ database }: World): Promise<string[]> =>
@@ -37,6 +44,8 @@ const TABLE_NAMES = {
   sqlite: "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'task^_%' ESCAPE '^' ORDER BY name",
   postgres:
     "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'task^_%' ESCAPE '^' ORDER BY 1",
+  mysql:
+    "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = database() AND table_name LIKE 'task^_%' ESCAPE '^' ORDER BY 1",
 }
 
 describe('a migration', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type DatabaseUrl, type PostgresUrl, parseDatabaseUrl, type SqliteUrl } from '../../src/lib/database/url.js'
+import { type DatabaseUrl, type MysqlUrl, type PostgresUrl, parseDatabaseUrl, type SqliteUrl } from '../../src/lib/database/url.js'
 import { ConfigurationError } from '../../src/lib/task/errors.js'
 
 const read = <Url extends DatabaseUrl>(url: string) => parseDatabaseUrl(url, '/work') as Url
@@ -40,12 +40,22 @@ describe('a database URL', () => {
       'postgres://me:secret@host/',
       'postgres://me:se/cret@host/db',
       'postgres://me:secret@host/%',
+      'mysql://me:secret@host',
+      'mariadb://me:se/cret@host/db',
     ])
       assert.throws(
         () => parseDatabaseUrl(url, '/work'),
         (error: Error) =>
-          error instanceof ConfigurationError && /expected postgres:/.test(error.message) && !/se.?cret/.test(error.message),
+          error instanceof ConfigurationError &&
+          /expected (postgres|mysql|mariadb):/.test(error.message) &&
+          !/se.?cret/.test(error.message),
       )
+  })
+
+  it('of a MySQL or MariaDB database is shown without its password', () => {
+    const shown = (url: string) => read<MysqlUrl>(url).shown
+    assert.equal(shown('mysql://me:secret@host:3307/db'), 'mysql://me@host:3307/db')
+    assert.equal(shown('mariadb://me:sec%40ret@host/db?ssl={}'), 'mariadb://me@host/db?ssl={}')
   })
 
   it('of a PostgreSQL database is shown without its password, wherever that stands', () => {

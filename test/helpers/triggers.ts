@@ -18,6 +18,11 @@ export async function trigger(
     await database.run(`CREATE TRIGGER ${name} ${when} ON ${table} WHEN ${condition} BEGIN ${action}; END`, [])
     return
   }
+  if (database.dialect.name === 'mysql') {
+    const when_ = when.replace(/ OF .*/, '')
+    await database.run(`CREATE TRIGGER ${name} ${when_} ON ${table} FOR EACH ROW IF ${condition} THEN ${action}; END IF`, [])
+    return
+  }
   await database.run(
     `CREATE FUNCTION ${name}_action() RETURNS trigger LANGUAGE plpgsql AS $body$ BEGIN ${action}; RETURN NEW; END $body$`,
     [],
@@ -27,11 +32,16 @@ export async function trigger(
 
 /** Has the ledger fail such a change as a full disk would. */
 export function refuse(database: Database, what: Trigger): Promise<void> {
-  const raise = database.dialect.name === 'sqlite' ? "SELECT RAISE(ABORT, 'the disk is full')" : "RAISE EXCEPTION 'the disk is full'"
-  return trigger(database, { ...what, action: raise })
+  return trigger(database, { ...what, action: RAISE[database.dialect.name] })
+}
+
+const RAISE = {
+  sqlite: "SELECT RAISE(ABORT, 'the disk is full')",
+  postgres: "RAISE EXCEPTION 'the disk is full'",
+  mysql: "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'the disk is full'",
 }
 
 /** Takes a trigger back. */
 export async function allow(database: Database, name: string, table: string): Promise<void> {
-  await database.run(database.dialect.name === 'sqlite' ? `DROP TRIGGER ${name}` : `DROP TRIGGER ${name} ON ${table}`, [])
+  await database.run(database.dialect.name === 'postgres' ? `DROP TRIGGER ${name} ON ${table}` : `DROP TRIGGER ${name}`, [])
 }

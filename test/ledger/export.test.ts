@@ -164,7 +164,7 @@ describe('an export', () => {
     const broken = {
       args: '[1,\n2',
       kwargs: 'NaN',
-      result: `plain "text"${inWordsOf({ sqlite: '\0', postgres: '' })}`,
+      result: `plain "text"${inWordsOf({ sqlite: '\0', postgres: '', mysql: '\0' })}`,
       options: '',
       meta: '{"a":1} {',
     }

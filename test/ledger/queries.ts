@@ -99,6 +99,7 @@ const aLostRow = async (sql: Sql) => (await find.findTask(sql, 'id-0000900')) as
 
 export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   recordAttempt: (sql) => attempts.recordAttempt(sql, 'id-0002800', 'retry', null, ERROR, DAWN),
+  tryAttempt: (sql) => attempts.tryAttempt(sql, 'id-0002800', 'retry', null, ERROR, DAWN),
   attemptsOf: (sql) => attempts.attemptsOf(sql, 'id-0002800'),
   rejectionsOf: (sql) => attempts.rejectionsOf(sql, 'id-0002800'),
   givenBackOf: (sql) => attempts.givenBackOf(sql, 'id-0002800'),

@@ -18,7 +18,7 @@ const plain = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T
 const nullable = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: null })
 const instants = fc.integer({ min: 0, max: DAWN * 2 })
 /** PostgreSQL has no text with a NUL in it. */
-const isStorable = (text: string) => inWordsOf({ sqlite: true, postgres: !text.includes('\0') })
+const isStorable = (text: string) => inWordsOf({ sqlite: true, postgres: !text.includes('\0'), mysql: true })
 const names = fc.string({ minLength: 1, maxLength: 40, unit: 'binary' }).filter(isStorable)
 const values = fc.jsonValue().map((value) => plain(value) as Json)
 const objects = fc.dictionary(fc.string(), values).map((value) => plain(value) as JsonObject)
@@ -68,7 +68,10 @@ describe('the row of a task', () => {
     await using w = await openWorld()
     const write = () => w.database.write((sql) => recordTask(sql, aMessage(), stored(), aBeginning()))
     await write()
-    await assert.rejects(write(), /UNIQUE constraint failed: task_result.task_id|unique constraint "task_result_task_id"/)
+    await assert.rejects(
+      write(),
+      /UNIQUE constraint failed: task_result.task_id|unique constraint "task_result_task_id"|for key '(task_result.)?task_result_task_id'/,
+    )
   })
 
   it('that is there already is left alone when it is written only if new', async () => {

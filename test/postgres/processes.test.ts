@@ -1,3 +1,3 @@
-import { suitesOnPostgres } from '../helpers/databases.js'
+import { POSTGRES, suitesOn } from '../helpers/databases.js'
 
-await suitesOnPostgres(['crash/many-processes', 'crash/killed-worker'])
+await suitesOn(POSTGRES, ['crash/many-processes', 'crash/killed-worker'])

@@ -1,6 +1,6 @@
-import { suitesOnPostgres } from '../helpers/databases.js'
+import { POSTGRES, suitesOn } from '../helpers/databases.js'
 
-await suitesOnPostgres([
+await suitesOn(POSTGRES, [
   'database/database',
   'database/migrate',
   'broker/sql-broker',

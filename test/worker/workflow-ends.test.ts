@@ -95,10 +95,11 @@ const ENDINGS: readonly Ending[] = [
       assert.ok(delivery)
       await broker.ack(delivery)
       const now = Date.now()
+      const lost = database.dialect.patched('options', '{"onWorkerLost":"fail"}')
       await database.run(
         `UPDATE task_result SET status = 'STARTED', worker_id = 'gone', deliveries = 1, lease_until = ?, started_at = ?, published_at = ?,
-           options = ${database.dialect.patched('options')} WHERE task_id = ?`,
-        [now - 1, now, now, '{"onWorkerLost":"fail"}', taskId],
+           options = ${lost.text} WHERE task_id = ?`,
+        [now - 1, now, now, ...lost.bindings, taskId],
       )
     },
     error: ['FAILURE', 'WorkerLostError', /^its worker gone has been silent/],
@@ -236,10 +237,10 @@ describe('what follows a task that no worker has', () => {
       await w.send(sig('same', [], { taskId: 'revoked', linkError: errback('after revoke') }))
       await w.send(sig('same', [], { taskId: 'lost', linkError: errback('after rescue') }))
       await w.app.tasks.revoke(['revoked'])
+      const lost = w.database.dialect.patched('options', '{"onWorkerLost":"fail"}')
       await w.database.run(
-        `UPDATE task_result SET status = 'STARTED', worker_id = 'gone', lease_until = 1, options = ${w.database.dialect.patched('options')}
-          WHERE task_id = 'lost'`,
-        ['{"onWorkerLost":"fail"}'],
+        `UPDATE task_result SET status = 'STARTED', worker_id = 'gone', lease_until = 1, options = ${lost.text} WHERE task_id = 'lost'`,
+        lost.bindings,
       )
       await rescueLost(w.database, w.follower, null, () => {}, Date.now())
       for (const id of ['after revoke', 'after rescue']) assert.equal(await w.broker.has(id), true, id)

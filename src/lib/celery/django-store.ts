@@ -1,3 +1,4 @@
+import { update } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 import { ConfigurationError } from '../task/errors.js'
 import { type ChordEnd, chordEnd, leafIds, type MemberEnd, unreadable } from './chord.js'
@@ -49,8 +50,8 @@ async function statusOf(sql: Sql, taskId: string): Promise<string> {
   return row?.status ?? 'PENDING'
 }
 
-/** Django reads instants with an offset in every database. */
-const stored = (at: number): string => `${dateDone(at).replace('T', ' ')}+00:00`
+/** Django reads instants with an offset in every database, but for MySQL, whose datetimes have none. */
+const stored = ({ dialect }: Sql, at: number): string => `${dateDone(at).replace('T', ' ')}${dialect.name === 'mysql' ? '' : '+00:00'}`
 
 const COLUMNS = [
   'task_id',
@@ -67,21 +68,23 @@ const COLUMNS = [
 
 const CHANGED = COLUMNS.filter((column) => column !== 'task_id' && column !== 'date_created')
 
-const UPSERT = `INSERT INTO ${RESULTS} (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})
-  ON CONFLICT (task_id) DO UPDATE SET ${CHANGED.map((column) => `${column} = excluded.${column}`).join(', ')}`
+const INSERT = `INSERT INTO ${RESULTS} (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
 
 async function storeResult(sql: Sql, { taskId, task, status, result, traceback, children, at }: CeleryEnd): Promise<void> {
   const meta = JSON.stringify({ children: children.map(tupleOf) })
   const text = JSON.stringify(result)
-  await sql.run(UPSERT, [taskId, task, status, 'application/json', 'utf-8', text, traceback, meta, stored(at), stored(at)])
+  const { upsert, excluded } = sql.dialect
+  const changed = CHANGED.map((column) => `${column} = ${excluded(column)}`).join(', ')
+  const instant = stored(sql, at)
+  const bindings = [taskId, task, status, 'application/json', 'utf-8', text, traceback, meta, instant, instant]
+  await sql.run(`${INSERT} ${upsert('task_id')} ${changed}`, bindings)
 }
 
 /** Celery's own counter; whoever brings it to 0 sends the body. */
 async function count(sql: Sql, groupId: string): Promise<ChordEnd | null> {
-  const [counter] = await sql.all<{ count: number; sub_tasks: string }>(
-    `UPDATE ${CHORDS} SET count = count - 1 WHERE group_id = ? AND count > 0 RETURNING count, sub_tasks`,
-    [groupId],
-  )
+  const counters = { table: CHORDS, key: 'group_id', where: 'group_id = ? AND count > 0', bindings: [groupId] }
+  const arrival = { set: 'count = count - 1', bindings: [] }
+  const [counter] = await update<{ count: number; sub_tasks: string }>(sql, counters, arrival, 'count, sub_tasks')
   if (!counter || Number(counter.count) > 0) return null
   await sql.run(`DELETE FROM ${CHORDS} WHERE group_id = ?`, [groupId])
   try {

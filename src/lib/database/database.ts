@@ -2,10 +2,11 @@ import type { Knex } from 'knex'
 import type { Dialect } from './dialect.js'
 import type { Engine, Mode, Work } from './engine.js'
 import { CommitUnknownError } from './failure.js'
+import { MysqlEngine } from './mysql.js'
 import { PostgresEngine } from './postgres.js'
 import type { Binding, Sql } from './sql.js'
 import { SqliteEngine } from './sqlite.js'
-import { parseDatabaseUrl } from './url.js'
+import { type DatabaseUrl, parseDatabaseUrl } from './url.js'
 
 interface Waiting {
   readonly work: Work<unknown>
@@ -34,7 +35,7 @@ export class Database implements Sql {
    */
   static async open(url: string, mode: Mode, cwd = process.cwd()): Promise<Database> {
     const parsed = parseDatabaseUrl(url, cwd)
-    return new Database(parsed.kind === 'sqlite' ? await SqliteEngine.open(parsed.filename, mode) : await PostgresEngine.open(parsed, mode))
+    return new Database(await openEngine(parsed, mode))
   }
 
   get knex(): Knex {
@@ -140,6 +141,17 @@ export class Database implements Sql {
       if (group.length === 1 || error instanceof CommitUnknownError) for (const { reject } of group) reject(error)
       else for (const one of group) await this.commitGroup([one])
     }
+  }
+}
+
+function openEngine(url: DatabaseUrl, mode: Mode): Promise<Engine> {
+  switch (url.kind) {
+    case 'sqlite':
+      return SqliteEngine.open(url.filename, mode)
+    case 'postgres':
+      return PostgresEngine.open(url, mode)
+    case 'mysql':
+      return MysqlEngine.open(url, mode)
   }
 }
 

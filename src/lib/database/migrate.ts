@@ -92,10 +92,14 @@ export async function migrateTo(
   return steps
 }
 
-/** The choice of the step and all of its work are one transaction, so a program that dies in it leaves nothing behind, not even knex's lock. */
+/**
+ * The choice of the step and all of its work are one transaction, so a program that dies in it leaves nothing behind, not even knex's
+ * lock. MySQL commits whatever makes a table: there a step that was left half done is done again, under the lock of `migrating` alone.
+ */
 async function takeStep(database: Database, target: string | undefined): Promise<MigrationStep | undefined> {
   const config = {
     tableName: TABLE,
+    disableTransactions: !database.dialect.undoesTables,
     migrationSource: {
       getMigrations: async () => Object.keys(MIGRATIONS),
       getMigrationName: (name: string) => name,
@@ -104,6 +108,7 @@ async function takeStep(database: Database, target: string | undefined): Promise
   }
   return database.migrating(async (trx, sql) => {
     const [step] = stepsTo(target, await statusIfKnown(database, sql))
+    if (step && !sql.dialect.undoesTables) await trx.migrate.forceFreeMigrationsLock(config)
     if (step) await trx.migrate[step.direction]({ ...config, ...(step.direction === 'up' ? { name: step.name } : {}) })
     return step
   })

@@ -1,4 +1,5 @@
 import type { Arrival } from '../canvas/settle.js'
+import { update } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 import type { Canvas } from '../task/signature.js'
 
@@ -42,10 +43,11 @@ export async function arrive(sql: Sql, { groupId, groupIndex, taskId, end }: Arr
   const place = [taskId, end.status, groupId, groupIndex]
   const first = (await sql.run(`${PLACE} AND status IS NULL`, place)) === 1
   if (!first && (bad || (await sql.run(`${PLACE} AND status IN ('FAILURE', 'REVOKED')`, place)) === 0)) return COUNTED
-  const [counters] = await sql.all<Counters>(
-    `UPDATE task_group SET remaining = remaining - ?, failed = failed + ? WHERE group_id = ?
-      RETURNING remaining, failed, finished_at IS NOT NULL AS ended, body IS NOT NULL AS chord`,
-    [first ? 1 : 0, first ? (bad ? 1 : 0) : -1, groupId],
+  const [counters] = await update<Counters>(
+    sql,
+    { table: 'task_group', key: 'group_id', where: 'group_id = ?', bindings: [groupId] },
+    { set: 'remaining = remaining - ?, failed = failed + ?', bindings: [first ? 1 : 0, first ? (bad ? 1 : 0) : -1] },
+    'remaining, failed, finished_at IS NOT NULL AS ended, body IS NOT NULL AS chord',
   )
   return counters ? meaning(sql, groupId, counters, bad, now) : COUNTED
 }

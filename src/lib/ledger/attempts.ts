@@ -1,3 +1,4 @@
+import { insertIfNew } from '../database/change.js'
 import { instant } from '../database/columns.js'
 import type { Sql } from '../database/sql.js'
 import type { ErrorRecord } from '../task/outcome.js'
@@ -24,12 +25,25 @@ export async function recordAttempt(
   error: ErrorRecord | null,
   now: number,
 ): Promise<void> {
-  const line = [taskId, taskId, now, kind, workerId, error?.type ?? null, error?.message ?? null, error?.traceback ?? null]
-  while ((await sql.run(INSERT, line)) === 0); // another commit has just taken the number
+  while (!(await tryAttempt(sql, taskId, kind, workerId, error, now)));
 }
 
-const INSERT = `INSERT INTO task_attempt (task_id, seq, at, kind, worker_id, error_type, error_message, traceback)
-  VALUES (?, (SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?), ?, ?, ?, ?, ?, ?) ON CONFLICT (task_id, seq) DO NOTHING`
+/** The same, unless another commit has just taken the number of the line. False: it has. */
+export async function tryAttempt(
+  sql: Sql,
+  taskId: string,
+  kind: AttemptKind,
+  workerId: string | null,
+  error: ErrorRecord | null,
+  now: number,
+): Promise<boolean> {
+  const line = [taskId, taskId, now, kind, workerId, error?.type ?? null, error?.message ?? null, error?.traceback ?? null]
+  const next = sql.dialect.apart('SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?')
+  return insertIfNew(sql, insertWith(next), 'task_id, seq', line)
+}
+
+const insertWith = (next: string): string =>
+  `INSERT INTO task_attempt (task_id, seq, at, kind, worker_id, error_type, error_message, traceback) VALUES (?, ${next}, ?, ?, ?, ?, ?, ?)`
 
 /** How often a task was rejected since it was sent, or last retried. */
 export async function rejectionsOf(sql: Sql, taskId: string): Promise<number> {

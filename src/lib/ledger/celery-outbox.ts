@@ -1,3 +1,4 @@
+import { update } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 
 /** What Celery's clients are still to be told of a task, and the store of their results has not confirmed. */
@@ -12,22 +13,26 @@ export interface Untold {
 
 /** Writes a line, in the commit of what it tells of; a later end takes the place of a retry that nobody was told of yet. */
 export async function keepUntold(sql: Sql, { taskId, status, at, ending }: Untold, heldUntil: number): Promise<void> {
+  const { upsert, excluded } = sql.dialect
+  const changed = ['status', 'ended_at', 'ending', 'held_until'].map((column) => `${column} = ${excluded(column)}`)
   await sql.run(
-    `INSERT INTO celery_outbox (task_id, status, ended_at, ending, held_until) VALUES (?, ?, ?, ?, ?)
-      ON CONFLICT (task_id) DO UPDATE SET status = excluded.status, ended_at = excluded.ended_at, ending = excluded.ending, held_until = excluded.held_until`,
+    `INSERT INTO celery_outbox (task_id, status, ended_at, ending, held_until) VALUES (?, ?, ?, ?, ?) ${upsert('task_id')} ${changed.join(', ')}`,
     [taskId, status, at, ending, heldUntil],
   )
 }
 
 /** Takes lines up that nobody holds any more: the process that wrote them died, or the store was away. The oldest first. */
 export async function claimUntold(sql: Sql, now: number, heldUntil: number, limit: number): Promise<string[]> {
-  const { chosen, claimed } = sql.dialect
-  const rows = await sql.all<{ ending: string; ended_at: number }>(
-    `UPDATE celery_outbox SET held_until = ? WHERE held_until <= ?
-        AND task_id ${chosen(`SELECT task_id FROM celery_outbox WHERE held_until <= ? ORDER BY held_until, task_id LIMIT ?${claimed}`)}
-      RETURNING ending, ended_at`,
-    [heldUntil, now, now, limit],
-  )
+  const free = {
+    table: 'celery_outbox',
+    key: 'task_id',
+    where: 'held_until <= ?',
+    index: 'held',
+    first: 'ORDER BY held_until, task_id LIMIT ?',
+    bindings: [now, limit],
+  }
+  const taken = { set: 'held_until = ?', bindings: [heldUntil] }
+  const rows = await update<{ ending: string; ended_at: number }>(sql, free, taken, 'ending, ended_at')
   return rows.sort((a, b) => a.ended_at - b.ended_at).map((row) => row.ending)
 }
 

@@ -1,8 +1,11 @@
+import { lock, update } from '../database/change.js'
+import type { Dialect } from '../database/dialect.js'
 import type { Sql } from '../database/sql.js'
 import { type StoredRow, type TaskRow, taskRow } from './row.js'
 
 /** Waiting for its eta, unclaimed. The same words as the index task_result_due, so that SQLite uses it. */
-const WAITING = 'finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL'
+const waiting = ({ by }: Dialect): string =>
+  `finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND ${by('due', 'eta')} IS NOT NULL`
 
 /**
  * Claims SCHEDULED rows whose eta has passed (strictly before `now`), in eta order, at most as many as `newIds`.
@@ -12,33 +15,58 @@ const WAITING = 'finished_at IS NULL AND published_at IS NULL AND scheduled_id I
  * The status is no way to find them: all that is scheduled has that, whenever it is due.
  */
 export async function claimDue(sql: Sql, newIds: readonly string[], now: number, retryBefore: number): Promise<TaskRow[]> {
-  const { unindexed, claimed, elements, place } = sql.dialect
+  const { unindexed, claimed, elements, place, by, returning } = sql.dialect
+  const eta = by('due', 'eta')
+  const where = `${waiting(sql.dialect)} AND ${eta} < ? AND ${unindexed('status')} = 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)`
+  const due = {
+    table: 'task_result',
+    key: 'id',
+    where,
+    index: 'due',
+    first: `ORDER BY ${eta}, id LIMIT ?`,
+    bindings: [now, retryBefore, newIds.length],
+  }
+  if (!returning) return claimLocked(sql, await lock(sql, due), newIds, now)
   const rows = await sql.all<StoredRow>(
-    `WITH waiting AS (SELECT id, eta FROM task_result
-                       WHERE ${WAITING} AND eta < ? AND ${unindexed('status')} = 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)
-                       ORDER BY eta, id LIMIT ?${claimed})
+    `WITH waiting AS (SELECT id, eta FROM task_result WHERE ${where} ${due.first}${claimed})
      UPDATE task_result SET scheduled_id = claim.new_id, claimed_at = ?
        FROM (SELECT due.id, ids.value AS new_id
                FROM (SELECT id, row_number() OVER (ORDER BY eta, id) - 1 AS n FROM waiting) AS due
                JOIN ${elements('ids')} ON ids.${place} = due.n) AS claim
       WHERE task_result.id = claim.id
       RETURNING *`,
-    [now, retryBefore, newIds.length, now, JSON.stringify(newIds)],
+    [...due.bindings, now, JSON.stringify(newIds)],
   )
+  return rows.map(taskRow).sort(byEta)
+}
+
+/** The same for rows that this transaction has to itself, where no UPDATE can take what it writes from a list. */
+async function claimLocked(sql: Sql, ids: string | null, newIds: readonly string[], now: number): Promise<TaskRow[]> {
+  if (ids === null) return []
+  const these = sql.dialect.among('id')
+  await sql.run(`UPDATE task_result SET scheduled_id = ELT(FIELD(id, ?*), ?*), claimed_at = ? WHERE ${these}`, [
+    ids,
+    JSON.stringify(newIds),
+    now,
+    ids,
+  ])
+  const rows = await sql.all<StoredRow>(`SELECT * FROM task_result WHERE ${these}`, [ids])
   return rows.map(taskRow).sort(byEta)
 }
 
 /** Takes over claims made at or before `cutoff`, oldest first: their sender died before it sent. Their new ids stay. */
 export async function resumeClaims(sql: Sql, cutoff: number, now: number, limit: number): Promise<TaskRow[]> {
-  const { chosen, claimed } = sql.dialect
-  const rows = await sql.all<StoredRow>(
-    `UPDATE task_result SET claimed_at = ?
-      WHERE id ${chosen(
-        `SELECT id FROM task_result WHERE finished_at IS NULL AND scheduled_id IS NOT NULL AND claimed_at <= ? ORDER BY claimed_at, id LIMIT ?${claimed}`,
-      )}
-      RETURNING *`,
-    [now, cutoff, limit],
-  )
+  const at = sql.dialect.by('claimed', 'claimed_at')
+  const where = `finished_at IS NULL AND scheduled_id IS NOT NULL AND ${at} <= ?`
+  const claims = {
+    table: 'task_result',
+    key: 'id',
+    where,
+    index: 'claimed',
+    first: `ORDER BY ${at}, id LIMIT ?`,
+    bindings: [cutoff, limit],
+  }
+  const rows = await update<StoredRow>(sql, claims, { set: 'claimed_at = ?', bindings: [now] }, '*')
   return rows.map(taskRow).sort(byEta)
 }
 
@@ -79,8 +107,11 @@ export async function noteSendFailure(sql: Sql, taskId: string, errorType: strin
 
 /** Rows that wait for a retry, or for a broker that took no message yet, and whose eta has passed; in eta order. */
 export async function findDueRetries(sql: Sql, now: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
+  const { by, via } = sql.dialect
+  const eta = by('due', 'eta')
   const rows = await sql.all<StoredRow>(
-    `SELECT * FROM task_result WHERE ${WAITING} AND eta < ? AND status <> 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?) ORDER BY eta, id LIMIT ?`,
+    `SELECT * FROM ${via('task_result', 'due')} WHERE ${waiting(sql.dialect)} AND ${eta} < ? AND status <> 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)
+      ORDER BY ${eta}, id LIMIT ?`,
     [now, retryBefore, limit],
   )
   return rows.map(taskRow)
@@ -88,9 +119,11 @@ export async function findDueRetries(sql: Sql, now: number, retryBefore: number,
 
 /** Tasks recorded at or before `cutoff` whose message no broker has confirmed, oldest first. */
 export async function findUnpublished(sql: Sql, cutoff: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
+  const { by, via } = sql.dialect
+  const at = by('unpublished', 'updated_at')
   const rows = await sql.all<StoredRow>(
-    `SELECT * FROM task_result WHERE finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND updated_at <= ? AND (claimed_at IS NULL OR claimed_at <= ?)
-      ORDER BY updated_at, id LIMIT ?`,
+    `SELECT * FROM ${via('task_result', 'unpublished')} WHERE finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND ${at} <= ? AND (claimed_at IS NULL OR claimed_at <= ?)
+      ORDER BY ${at}, id LIMIT ?`,
     [cutoff, retryBefore, limit],
   )
   return rows.map(taskRow)
@@ -98,8 +131,10 @@ export async function findUnpublished(sql: Sql, cutoff: number, retryBefore: num
 
 /** When the next waiting row is due, or null when none waits. Rows whose sending failed after `retryBefore` do not count. */
 export async function nextEta(sql: Sql, retryBefore: number): Promise<number | null> {
+  const { by, via } = sql.dialect
   const [row] = await sql.all<{ eta: number }>(
-    `SELECT eta FROM task_result WHERE ${WAITING} AND (claimed_at IS NULL OR claimed_at <= ?) ORDER BY eta, id LIMIT 1`,
+    `SELECT eta FROM ${via('task_result', 'due')} WHERE ${waiting(sql.dialect)} AND (claimed_at IS NULL OR claimed_at <= ?)
+      ORDER BY ${by('due', 'eta')}, id LIMIT 1`,
     [retryBefore],
   )
   return row?.eta ?? null

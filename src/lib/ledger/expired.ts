@@ -7,11 +7,13 @@ import { type StoredRow, type TaskRow, taskRow } from './row.js'
  * nobody here has ever had but that has a child has run: in a worker of Celery's, which tells this ledger nothing else.
  */
 export async function findExpired(sql: Sql, cutoff: number, limit: number): Promise<TaskRow[]> {
+  const { by, via } = sql.dialect
+  const at = by('expiring', 'expires')
   const rows = await sql.all<StoredRow>(
-    `SELECT * FROM task_result WHERE finished_at IS NULL AND expires IS NOT NULL AND lease_until IS NULL AND status <> 'SCHEDULED' AND expires <= ?
+    `SELECT * FROM ${via('task_result', 'expiring')} WHERE finished_at IS NULL AND expires IS NOT NULL AND lease_until IS NULL AND status <> 'SCHEDULED' AND ${at} <= ?
         AND options NOT LIKE '%"watched"%'
         AND (deliveries > 0 OR retries > 0 OR NOT EXISTS (SELECT 1 FROM task_result AS child WHERE child.parent_id = task_result.task_id))
-      ORDER BY expires, id LIMIT ?`,
+      ORDER BY ${at}, id LIMIT ?`,
     [cutoff, limit],
   )
   return rows.map(taskRow)

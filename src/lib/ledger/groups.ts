@@ -1,4 +1,5 @@
 import type { GroupRecord } from '../canvas/launch.js'
+import { insertIfNew, remove } from '../database/change.js'
 import { instant, instantOrNull } from '../database/columns.js'
 import type { Sql } from '../database/sql.js'
 
@@ -54,13 +55,15 @@ export const NEEDED =
 export async function recordGroup(sql: Sql, group: GroupRecord, now: number): Promise<boolean> {
   const { groupId, members, body, rootId, parentId, deadline } = group
   const size = members.length
-  const written = await sql.run(
+  const written = await insertIfNew(
+    sql,
     `INSERT INTO task_group (group_id, size, remaining, failed, body, root_id, parent_id, deadline, submitted_at, finished_at)
-     VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?) ON CONFLICT (group_id) DO NOTHING`,
+     VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?)`,
+    'group_id',
     [groupId, size, size, body && JSON.stringify(body), rootId, parentId, deadline, now, size === 0 ? now : null],
   )
-  if (written === 1) await insertMembers(sql, groupId, 0, members)
-  return written === 1
+  if (written) await insertMembers(sql, groupId, 0, members)
+  return written
 }
 
 /** Adds members to a group that is there, after those it has. */
@@ -171,10 +174,9 @@ export async function forgetGroup(sql: Sql, groupId: string): Promise<boolean> {
 
 /** Deletes those of the groups that are over. Returns how many. */
 export async function removeGroups(sql: Sql, groupIds: readonly string[]): Promise<number> {
-  const gone = await sql.all<{ group_id: string }>(
-    `DELETE FROM task_group WHERE ${sql.dialect.among('group_id')} AND finished_at IS NOT NULL AND remaining = 0 RETURNING group_id`,
-    [JSON.stringify(groupIds)],
-  )
+  const where = `${sql.dialect.among('group_id')} AND finished_at IS NOT NULL AND remaining = 0`
+  const over = { table: 'task_group', key: 'group_id', where, bindings: [JSON.stringify(groupIds)] }
+  const gone = await remove<{ group_id: string }>(sql, over, 'group_id')
   if (gone.length > 0)
     await sql.run(`DELETE FROM task_group_member WHERE ${sql.dialect.among('group_id')}`, [JSON.stringify(gone.map((row) => row.group_id))])
   return gone.length

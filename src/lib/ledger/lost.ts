@@ -7,9 +7,11 @@ import { type StoredRow, type TaskRow, taskRow } from './row.js'
  * condition are those of the index task_result_rescuable; late-ack rows are not among them, their message comes back.
  */
 export async function findRescuable(sql: Sql, now: number, limit: number): Promise<TaskRow[]> {
+  const { by, via } = sql.dialect
+  const at = by('rescuable', 'lease_until')
   const rows = await sql.all<StoredRow>(
-    `SELECT * FROM task_result WHERE finished_at IS NULL AND options LIKE '%"onWorkerLost"%' AND lease_until <= ?
-      ORDER BY lease_until, id LIMIT ?`,
+    `SELECT * FROM ${via('task_result', 'rescuable')} WHERE finished_at IS NULL AND options LIKE '%"onWorkerLost"%' AND ${at} <= ?
+      ORDER BY ${at}, id LIMIT ?`,
     [now, limit],
   )
   return rows.map(taskRow)

@@ -1,3 +1,4 @@
+import { update } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 import type { Json } from '../task/json.js'
 import type { ErrorRecord } from '../task/outcome.js'
@@ -42,12 +43,12 @@ export async function moveToStarted(
   now: number,
 ): Promise<boolean> {
   const status = track ? "status = 'STARTED', " : ''
-  const noting = options === null ? '' : `options = ${sql.dialect.patched('options')}, `
+  const noted = options === null ? null : sql.dialect.patched('options', options)
   const changed = await sql.run(
-    `UPDATE task_result SET ${status}${noting}worker_id = ?, deliveries = ?, lease_until = ?, max_retries = ?,
+    `UPDATE task_result SET ${status}${noted ? `options = ${noted.text}, ` : ''}worker_id = ?, deliveries = ?, lease_until = ?, max_retries = ?,
        started_at = ?, updated_at = ?, published_at = coalesce(published_at, ?) WHERE ${FREE} AND retries = ? AND deliveries <= ?`,
     [
-      ...(options === null ? [] : [options]),
+      ...(noted?.bindings ?? []),
       owner.workerId,
       owner.deliveries,
       leaseUntil,
@@ -71,10 +72,9 @@ export async function moveToStarted(
  * @returns the count with which the row can then be started; null when it cannot be, or there is none
  */
 export async function countDelivery(sql: Sql, taskId: string, retries: number, again: boolean, now: number): Promise<number | null> {
-  const [row] = await sql.all<{ deliveries: number }>(
-    `UPDATE task_result SET deliveries = deliveries + 1 WHERE ${FREE} AND retries = ?${again ? '' : ' AND lease_until IS NULL'} RETURNING deliveries`,
-    [taskId, now, retries],
-  )
+  const where = `${FREE} AND retries = ?${again ? '' : ' AND lease_until IS NULL'}`
+  const rows = { table: 'task_result', key: 'task_id', where, bindings: [taskId, now, retries] }
+  const [row] = await update<{ deliveries: number }>(sql, rows, { set: 'deliveries = deliveries + 1', bindings: [] }, 'deliveries')
   return row?.deliveries ?? null
 }
 

@@ -1,3 +1,4 @@
+import { remove } from '../database/change.js'
 import type { Dialect } from '../database/dialect.js'
 import type { Binding, Sql } from '../database/sql.js'
 import { NEEDED, removeGroups } from './groups.js'
@@ -32,6 +33,9 @@ function where(bound: PurgeBound, dialect: Dialect): { text: string; bindings: B
 
 const ORDER = (bound: PurgeBound): string => (bound.expiredAt ? 'result_expires_at' : 'finished_at')
 
+/** What is rarer than a good end is found by its status. */
+const INDEX = (bound: PurgeBound) => (bound.statuses ? {} : { index: bound.expiredAt ? 'expiry' : 'finished' })
+
 export async function countPurgeable(sql: Sql, bound: PurgeBound): Promise<number> {
   const { text, bindings } = where(bound, sql.dialect)
   const [row] = await sql.all<{ n: number }>(`SELECT count(*) AS n FROM task_result WHERE ${text}`, bindings)
@@ -41,12 +45,9 @@ export async function countPurgeable(sql: Sql, bound: PurgeBound): Promise<numbe
 /** Deletes at most `limit` rows, the longest finished first, with their history; run it inside one commit. Returns their task ids. */
 export async function purgeBatch(sql: Sql, bound: PurgeBound, limit: number): Promise<string[]> {
   const { text, bindings } = where(bound, sql.dialect)
-  const { chosen, claimed } = sql.dialect
-  const gone = await sql.all<{ task_id: string; group_id: string | null }>(
-    `DELETE FROM task_result WHERE id ${chosen(`SELECT id FROM task_result WHERE ${text} ORDER BY ${ORDER(bound)}, id LIMIT ?${claimed}`)}
-      RETURNING task_id, group_id`,
-    [...bindings, limit],
-  )
+  const first = `ORDER BY ${ORDER(bound)}, id LIMIT ?`
+  const rows = { table: 'task_result', key: 'id', where: text, ...INDEX(bound), first, bindings: [...bindings, limit] }
+  const gone = await remove<{ task_id: string; group_id: string | null }>(sql, rows, 'task_id, group_id')
   const taskIds = gone.map((row) => row.task_id)
   await sql.run(`DELETE FROM task_attempt WHERE ${sql.dialect.among('task_id')}`, [JSON.stringify(taskIds)])
   await removeGroups(sql, [...new Set(gone.flatMap((row) => row.group_id ?? []))])

@@ -1,3 +1,4 @@
+import { insertIfNew } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 import type { TaskMessage } from '../task/message.js'
 import type { StoredArguments } from './arguments.js'
@@ -94,7 +95,7 @@ export async function recordTask(sql: Sql, message: TaskMessage, stored: StoredA
 
 /** The same, but leaves an existing row alone and says whether it wrote one. */
 export async function recordTaskIfNew(sql: Sql, message: TaskMessage, stored: StoredArguments, beginning: Beginning): Promise<boolean> {
-  return (await sql.run(`${INSERT} ON CONFLICT (task_id) DO NOTHING`, bindings(message, stored, beginning))) === 1
+  return insertIfNew(sql, INSERT, 'task_id', bindings(message, stored, beginning))
 }
 
 /** When each row that waits for a broker was last changed, by task id. Others are not among them. */
@@ -130,8 +131,9 @@ export async function markPublished(
 
 /** Takes from a row what the ledger must not keep, once its message is published; for one that a worker has had by then. */
 export async function cutPublished(sql: Sql, message: TaskMessage, stored: StoredArguments): Promise<void> {
+  const options = sql.dialect.patched('options', stored.options)
   await sql.run(
-    `UPDATE task_result SET args = ?, kwargs = ?, options = ${sql.dialect.patched('options')} WHERE task_id = ? AND published_at IS NOT NULL AND retries = ?`,
-    [stored.args, stored.kwargs, stored.options, message.id, message.retries],
+    `UPDATE task_result SET args = ?, kwargs = ?, options = ${options.text} WHERE task_id = ? AND published_at IS NOT NULL AND retries = ?`,
+    [stored.args, stored.kwargs, ...options.bindings, message.id, message.retries],
   )
 }

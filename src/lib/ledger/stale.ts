@@ -1,4 +1,4 @@
-import type { Dialect } from '../database/dialect.js'
+import type { Dialect, PartialIndex } from '../database/dialect.js'
 import type { Binding, Sql } from '../database/sql.js'
 import { FINAL_STATUSES } from '../task/status.js'
 import { type StoredRow, type TaskRow, taskRow } from './row.js'
@@ -35,8 +35,9 @@ interface Part {
   readonly reasons: readonly StaleReason[]
   readonly where: string
   readonly bindings: readonly Binding[]
-  /** What the age is measured from, and the order. */
-  readonly from: 'updated_at' | 'eta' | 'claimed_at' | 'finished_at'
+  /** What the age is measured from, the order, and the index that has it; null: whichever is best. */
+  readonly from: string
+  readonly index: PartialIndex | null
 }
 
 /** When somebody last watched the cluster whose task a row is of: the silence of its workers since then tells nothing. */
@@ -73,10 +74,11 @@ async function select(sql: Sql, parts: readonly Part[], filter: StaleFilter): Pr
       conditions.push('queue = ?')
       bindings.push(filter.queue)
     }
-    const inner = `SELECT *, ${reasonIn(sql.dialect)} AS reason, ${part.from} AS age_from FROM task_result WHERE ${conditions.join(' AND ')}`
+    const inner = `SELECT *, ${reasonIn(sql.dialect)} AS reason, ${part.from} AS age_from
+      FROM ${part.index ? sql.dialect.via('task_result', part.index) : 'task_result'} WHERE ${conditions.join(' AND ')}`
     const text = filter.reasons ? `SELECT * FROM (${inner}) AS stale WHERE ${sql.dialect.among('reason')}` : inner
     if (filter.reasons) bindings.push(JSON.stringify(filter.reasons))
-    found.push(...(await sql.all<(typeof found)[number]>(`${text} ORDER BY ${part.from}, id LIMIT ?`, [...bindings, filter.limit])))
+    found.push(...(await sql.all<(typeof found)[number]>(`${text} ORDER BY age_from, id LIMIT ?`, [...bindings, filter.limit])))
   }
   found.sort((a, b) => a.age_from - b.age_from || a.id - b.id)
   return found.slice(0, filter.limit).map((row) => ({ ...taskRow(row), reason: row.reason }))
@@ -91,24 +93,28 @@ async function select(sql: Sql, parts: readonly Part[], filter: StaleFilter): Pr
 export function findStale(sql: Sql, filter: StaleFilter, terminal: readonly string[] = FINAL_STATUSES): Promise<StaleRow[]> {
   const notTerminal = `${sql.dialect.notAmong('status')} AND status <> 'SCHEDULED'`
   const bindings = [JSON.stringify(terminal)]
+  const { by } = sql.dialect
   const open: Part[] = [
     {
       reasons: ['unclaimed', 'lost', 'stuck'],
       where: `finished_at IS NULL AND published_at IS NOT NULL AND ${notTerminal} AND (eta IS NULL OR eta <= ?)`, // a broker may hold it until then
       bindings: [...bindings, filter.cutoff],
-      from: 'updated_at',
+      from: by('in_flight', 'updated_at'),
+      index: 'in_flight',
     },
     {
       reasons: ['unpublished'],
       where: `finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND ${notTerminal}`,
       bindings,
-      from: 'updated_at',
+      from: by('unpublished', 'updated_at'),
+      index: 'unpublished',
     },
     {
       reasons: ['overdue'],
       where: `finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL AND ${notTerminal}`,
       bindings,
-      from: 'eta',
+      from: by('due', 'eta'),
+      index: 'due',
     },
   ]
   const ended = FINAL_STATUSES.filter((status) => !terminal.includes(status))
@@ -118,6 +124,7 @@ export function findStale(sql: Sql, filter: StaleFilter, terminal: readonly stri
     where: `finished_at IS NOT NULL AND status = ?${status === 'SUCCESS' ? '' : " AND status <> 'SUCCESS'"}`,
     bindings: [status],
     from: 'finished_at',
+    index: null,
   }))
   return select(sql, [...open, ...finished], filter)
 }
@@ -127,13 +134,21 @@ export function findStale(sql: Sql, filter: StaleFilter, terminal: readonly stri
  * `overdue` ones from their eta.
  */
 export function findStaleScheduled(sql: Sql, filter: StaleFilter): Promise<StaleRow[]> {
+  const { by } = sql.dialect
   const parts: Part[] = [
-    { reasons: ['claimed'], where: 'finished_at IS NULL AND scheduled_id IS NOT NULL', bindings: [], from: 'claimed_at' },
+    {
+      reasons: ['claimed'],
+      where: 'finished_at IS NULL AND scheduled_id IS NOT NULL',
+      bindings: [],
+      from: by('claimed', 'claimed_at'),
+      index: 'claimed',
+    },
     {
       reasons: ['overdue'],
       where: "finished_at IS NULL AND published_at IS NULL AND scheduled_id IS NULL AND eta IS NOT NULL AND status = 'SCHEDULED'",
       bindings: [],
-      from: 'eta',
+      from: by('due', 'eta'),
+      index: 'due',
     },
   ]
   return select(sql, parts, filter)

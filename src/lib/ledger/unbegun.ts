@@ -1,3 +1,4 @@
+import { insertIfNew } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 import type { TaskMessage } from '../task/message.js'
 import type { ErrorRecord } from '../task/outcome.js'
@@ -38,12 +39,12 @@ const COLUMNS = [
   'result_expires_at',
 ] as const
 
-const INSERT = `INSERT INTO task_result (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')}) ON CONFLICT (task_id) DO NOTHING`
+const INSERT = `INSERT INTO task_result (${COLUMNS.join(', ')}) VALUES (${COLUMNS.map(() => '?').join(', ')})`
 
 /** Writes the row of a task that ended before it was sent. False: the task has a row already, which is left alone. */
 export async function recordUnbegun(sql: Sql, message: TaskMessage, stored: StoredArguments, how: Unbegun, end: End): Promise<boolean> {
   const { status, error } = how
-  const written = await sql.run(INSERT, [
+  return insertIfNew(sql, INSERT, 'task_id', [
     message.id,
     message.task,
     stored.args,
@@ -70,5 +71,4 @@ export async function recordUnbegun(sql: Sql, message: TaskMessage, stored: Stor
     end.at,
     end.resultExpiresAt,
   ])
-  return written === 1
 }

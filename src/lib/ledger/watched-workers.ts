@@ -13,11 +13,14 @@ export interface Life {
 
 /** Says that a worker is alive until `leaseUntil`. Another pid under its name is another life. */
 export async function beatOfLife(sql: Sql, { workerId, pid, since, begun }: Life, leaseUntil: number, now: number): Promise<void> {
+  const { upsert, excluded } = sql.dialect
+  // the start comes first: to MySQL, what is assigned before has its new value already
   await sql.run(
     `INSERT INTO task_worker (worker_id, host, pid, queues, started_at, beat_at, lease_until) VALUES (?, ?, ?, '[]', ?, ?, ?)
-     ON CONFLICT (worker_id) DO UPDATE SET beat_at = excluded.beat_at, lease_until = excluded.lease_until, pid = excluded.pid,
-       started_at = CASE WHEN task_worker.pid <> excluded.pid OR ? = 1 OR excluded.started_at < task_worker.started_at
-         THEN excluded.started_at ELSE task_worker.started_at END`,
+     ${upsert('worker_id')}
+       started_at = CASE WHEN task_worker.pid <> ${excluded('pid')} OR ? = 1 OR ${excluded('started_at')} < task_worker.started_at
+         THEN ${excluded('started_at')} ELSE task_worker.started_at END,
+       beat_at = ${excluded('beat_at')}, lease_until = ${excluded('lease_until')}, pid = ${excluded('pid')}`,
     [workerId, workerId.slice(workerId.indexOf('@') + 1), pid, since, now, leaseUntil, begun ? 1 : 0],
   )
 }

@@ -1,6 +1,7 @@
+import { insertIfNew } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 import type { ErrorRecord } from '../task/outcome.js'
-import type { AttemptKind } from './attempts.js'
+import { type AttemptKind, tryAttempt } from './attempts.js'
 import type { StoredRow, TaskRow } from './row.js'
 
 /** The columns that a watch writes. All others are those of a row that our own program published or works on. */
@@ -42,7 +43,7 @@ const INSERT = `INSERT INTO task_result (task_id, options, priority, ${COLUMNS.j
 
 /** Writes the row of a task that events told of. False: the task has a row already, which is left alone. */
 export async function recordWatched(sql: Sql, taskId: string, columns: WatchedColumns, options: string): Promise<boolean> {
-  return (await sql.run(`${INSERT} ON CONFLICT (task_id) DO NOTHING`, [taskId, options, ...bindings(columns)])) === 1
+  return insertIfNew(sql, INSERT, 'task_id', [taskId, options, ...bindings(columns)])
 }
 
 /**
@@ -52,10 +53,11 @@ export async function recordWatched(sql: Sql, taskId: string, columns: WatchedCo
  * @returns false when the row has ended or is no watch's
  */
 export async function updateWatched(sql: Sql, taskId: string, columns: WatchedColumns, options: string): Promise<boolean> {
+  const patched = sql.dialect.patched('options', options)
   const changed = await sql.run(
-    `UPDATE task_result SET options = ${sql.dialect.patched('options')}, ${COLUMNS.map((name) => `${name} = ?`).join(', ')}
+    `UPDATE task_result SET options = ${patched.text}, ${COLUMNS.map((name) => `${name} = ?`).join(', ')}
       WHERE task_id = ? AND finished_at IS NULL AND deliveries = 0 AND ${sql.dialect.field('options', 'watched')} IS NOT NULL`,
-    [options, ...bindings(columns), taskId],
+    [...patched.bindings, ...bindings(columns), taskId],
   )
   return changed === 1
 }
@@ -69,10 +71,8 @@ export async function recordSetback(
   error: ErrorRecord,
   at: number,
 ): Promise<void> {
-  await sql.run(
-    `INSERT INTO task_attempt (task_id, seq, at, kind, worker_id, error_type, error_message, traceback)
-     SELECT ?, (SELECT coalesce(max(seq), 0) + 1 FROM task_attempt WHERE task_id = ?), CAST(? AS bigint), ?, ?, ?, ?, ?
-      WHERE NOT EXISTS (SELECT 1 FROM task_attempt WHERE task_id = ? AND kind = ? AND at = ?)`,
-    [taskId, taskId, at, kind, workerId, error.type, error.message, error.traceback, taskId, kind, at],
-  )
+  do {
+    const told = await sql.all('SELECT 1 FROM task_attempt WHERE task_id = ? AND kind = ? AND at = ?', [taskId, kind, at])
+    if (told.length > 0) return
+  } while (!(await tryAttempt(sql, taskId, kind, workerId, error, at)))
 }

@@ -10,9 +10,10 @@ export interface WorkerIdentity {
 
 /** Says that a worker is alive until `leaseUntil`, whether for the first time or again. */
 export async function beat(sql: Sql, worker: WorkerIdentity, leaseUntil: number, now: number): Promise<void> {
+  const { upsert, excluded } = sql.dialect
   await sql.run(
     `INSERT INTO task_worker (worker_id, host, pid, queues, started_at, beat_at, lease_until) VALUES (?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (worker_id) DO UPDATE SET beat_at = excluded.beat_at, lease_until = excluded.lease_until`,
+     ${upsert('worker_id')} beat_at = ${excluded('beat_at')}, lease_until = ${excluded('lease_until')}`,
     [worker.workerId, worker.host, worker.pid, JSON.stringify(worker.queues), now, now, leaseUntil],
   )
 }

@@ -1,3 +1,4 @@
+import { change, update } from '../../database/change.js'
 import type { Sql } from '../../database/sql.js'
 import type { TaskMessage } from '../../task/message.js'
 
@@ -22,11 +23,9 @@ export async function insertMessage(sql: Sql, message: TaskMessage, heldUntil: n
 
 /** Makes ready what was held until now: its eta has come, or its holder's lease has run out. */
 export async function releaseHeld(sql: Sql, now: number): Promise<number> {
-  const { claimed, chosen } = sql.dialect
-  const past = 'held_until IS NOT NULL AND held_until <= ?'
+  const past = { table: 'task_message', key: 'id', where: 'held_until IS NOT NULL AND held_until <= ?', index: 'held', bindings: [now] }
   // a holder that is just acking or extending has it: it is passed over, not waited for
-  const due = claimed ? `id ${chosen(`SELECT id FROM task_message WHERE ${past}${claimed}`)}` : past
-  return sql.run(`UPDATE task_message SET held_until = NULL WHERE ${due}`, [now])
+  return change(sql, sql.dialect.claimed ? { ...past, first: '' } : past, { set: 'held_until = NULL', bindings: [] })
 }
 
 /**
@@ -36,13 +35,17 @@ export async function releaseHeld(sql: Sql, now: number): Promise<number> {
  * is what tells one holder from the next.
  */
 export async function claimMessages(sql: Sql, queue: string, limit: number, heldUntil: number): Promise<HeldMessage[]> {
-  const { chosen, claimed } = sql.dialect
-  const rows = await sql.all<HeldMessage & { priority: number }>(
-    `UPDATE task_message SET held_until = ?, deliveries = deliveries + 1
-      WHERE id ${chosen(`SELECT id FROM task_message WHERE queue = ? AND held_until IS NULL ORDER BY priority DESC, id LIMIT ?${claimed}`)}
-      RETURNING id, task_id, body, deliveries, priority`,
-    [heldUntil, queue, limit],
-  )
+  const first = 'ORDER BY priority DESC, id LIMIT ?'
+  const ready = {
+    table: 'task_message',
+    key: 'id',
+    where: 'queue = ? AND held_until IS NULL',
+    index: 'ready',
+    first,
+    bindings: [queue, limit],
+  }
+  const hold = { set: 'held_until = ?, deliveries = deliveries + 1', bindings: [heldUntil] }
+  const rows = await update<HeldMessage & { priority: number }>(sql, ready, hold, 'id, task_id, body, deliveries, priority')
   return rows.sort((a, b) => b.priority - a.priority || a.id - b.id)
 }
 

@@ -1,0 +1,78 @@
+import type { Binding, Sql } from './sql.js'
+
+/** Rows that are to be changed: all that meet a condition, or the first of them in an order. */
+export interface Chosen {
+  readonly table: string
+  /** What a row of it is known by. */
+  readonly key: string
+  readonly where: string
+  /** The index of the table that leads to them. */
+  readonly index?: string
+  /** `ORDER BY … LIMIT ?`, or nothing: rows that another commit is about to change are then left out, and not waited for. */
+  readonly first?: string
+  readonly bindings: readonly Binding[]
+}
+
+/** What becomes of them. */
+export interface Change {
+  readonly set: string
+  readonly bindings: readonly Binding[]
+}
+
+/** Changes the chosen rows and tells how many they were. */
+export async function change(sql: Sql, rows: Chosen, { set, bindings }: Change): Promise<number> {
+  const { table, key } = rows
+  if (sql.dialect.returning) return sql.run(`UPDATE ${table} SET ${set} WHERE ${condition(sql, rows)}`, [...bindings, ...rows.bindings])
+  const keys = await lock(sql, rows)
+  return keys === null ? 0 : sql.run(`UPDATE ${table} SET ${set} WHERE ${sql.dialect.among(key)}`, [...bindings, keys])
+}
+
+/** Changes the chosen rows and answers them as they are then. Where that takes several statements, they are to be in one transaction. */
+export async function update<Row>(sql: Sql, rows: Chosen, { set, bindings }: Change, columns: string): Promise<Row[]> {
+  const { table, key } = rows
+  if (sql.dialect.returning) {
+    return sql.all(`UPDATE ${table} SET ${set} WHERE ${condition(sql, rows)} RETURNING ${columns}`, [...bindings, ...rows.bindings])
+  }
+  const keys = await lock(sql, rows)
+  if (keys === null) return []
+  const these = sql.dialect.among(key)
+  await sql.run(`UPDATE ${table} SET ${set} WHERE ${these}`, [...bindings, keys])
+  return sql.all(`SELECT ${columns} FROM ${table} WHERE ${these}`, [keys])
+}
+
+/** Deletes the chosen rows and answers them as they were. */
+export async function remove<Row>(sql: Sql, rows: Chosen, columns: string): Promise<Row[]> {
+  const { table, key } = rows
+  if (sql.dialect.returning) return sql.all(`DELETE FROM ${table} WHERE ${condition(sql, rows)} RETURNING ${columns}`, rows.bindings)
+  const keys = await lock(sql, rows)
+  if (keys === null) return []
+  const these = sql.dialect.among(key)
+  const gone = await sql.all<Row>(`SELECT ${columns} FROM ${table} WHERE ${these}`, [keys])
+  await sql.run(`DELETE FROM ${table} WHERE ${these}`, [keys])
+  return gone
+}
+
+/** Writes a row unless one of the same key is there. `insert` is the whole statement but for that. */
+export async function insertIfNew(sql: Sql, insert: string, key: string, bindings: readonly Binding[]): Promise<boolean> {
+  const { isTaken } = sql.dialect
+  if (!isTaken) return (await sql.run(`${insert} ON CONFLICT (${key}) DO NOTHING`, bindings)) === 1
+  try {
+    return (await sql.run(insert, bindings)) === 1
+  } catch (error) {
+    if (isTaken(error)) return false
+    throw error
+  }
+}
+
+const condition = ({ dialect: { chosen, claimed } }: Sql, { table, key, where, first }: Chosen): string =>
+  first === undefined ? where : `${key} ${chosen(`SELECT ${key} FROM ${table} WHERE ${where} ${first}${claimed}`)}`
+
+/** Has the chosen rows to this transaction, and answers their keys as a list to bind; null: there are none. */
+export async function lock(sql: Sql, { table, key, where, index, first, bindings }: Chosen): Promise<string | null> {
+  const { claimed, locked, via } = sql.dialect
+  const found = await sql.all<Record<string, Binding>>(
+    `SELECT ${key} FROM ${index === undefined ? table : via(table, index)} WHERE ${where}${first === undefined ? locked : ` ${first}${claimed}`}`,
+    bindings,
+  )
+  return found.length === 0 ? null : JSON.stringify(found.map((row) => row[key]))
+}

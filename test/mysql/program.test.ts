@@ -1,0 +1,10 @@
+import { MYSQL, suitesOn } from '../helpers/databases.js'
+
+await suitesOn(MYSQL, [
+  'database/database',
+  'database/migrate',
+  'broker/sql-broker',
+  'publish/publisher',
+  'schedule/sender',
+  'schedule/deadlines',
+])
