@@ -223,7 +223,7 @@ describe('a database', () => {
   it('of a URL that means nothing to this version is exit 78, and no password is repeated', async () => {
     await using folder = await openFolder()
     const expected = 'expected sqlite:FILE, for example sqlite:taskledger.db'
-    const either = `${expected}, or postgres://USER@HOST/DATABASE`
+    const either = `${expected}, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE`
     const unknown = 'the database URL is not one this version knows'
     await assertRefused(folder, ['list', '--database', 'ledger.db'], { code: 78, message: `${unknown}: ${either}, got: ledger.db` })
     await assertRefused(folder, ['list', '--database', 'oracle://me:secret@host/db'], {

@@ -41,13 +41,13 @@ export class GroupResult<out Rs extends readonly unknown[] = readonly unknown[]>
   async get(options: GetOptions & { readonly propagate: false }): Promise<OrErrors<Rs>>
   async get(options?: GetOptions): Promise<Rs>
   async get(options: GetOptions = {}): Promise<Rs | OrErrors<Rs>> {
-    if (this.length === 0) return [] as unknown as Rs
+    if (this.length === 0) return [] as readonly unknown[] as Rs
     const propagate = options.propagate !== false
-    const ends = await waitForEnds(await this.database(), this.ids(), options, propagate)
-    const values = ends.map((end) => errorOf(end) ?? end.result)
+    const ends = await waitForEnds(await this.parts(), this.ids(), options, propagate)
+    const values: readonly unknown[] = ends.map((end) => errorOf(end) ?? end.result)
     const error = propagate ? values.find((value) => value instanceof TaskError) : undefined
     if (error) throw error
-    return values as unknown as Rs
+    return values as Rs
   }
 
   /** Celery's other name of `get`. */

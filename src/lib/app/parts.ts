@@ -5,6 +5,7 @@ import type { ResultStore } from '../celery/store.js'
 import { Database } from '../database/database.js'
 import { checkSchema, migrateTo } from '../database/migrate.js'
 import { Redaction } from '../ledger/arguments.js'
+import { standingsOf } from '../ledger/standing.js'
 import { CeleryResults } from '../publish/celery-results.js'
 import { Follower } from '../publish/follow.js'
 import { Publisher, type PublishHooks } from '../publish/publisher.js'
@@ -12,12 +13,14 @@ import { Sender } from '../schedule/sender.js'
 import type { Failpoint } from '../task/failpoint.js'
 import { checkRoutesToQueues } from '../task/routing.js'
 import { openCeleryStore } from './celery-store.js'
+import { Lookout } from './lookout.js'
 import { readSettings, type SettingSources, type Settings } from './settings.js'
 
 /** The parts of an app, chosen by its settings and joined. */
 export interface Parts {
   readonly settings: Settings
   readonly database: Database
+  readonly lookout: Lookout
   readonly broker: Broker
   readonly redaction: Redaction
   readonly publisher: Publisher
@@ -82,5 +85,6 @@ export async function openParts(
   const follower = new Follower(publisher, redaction, settings, now, celeryResults)
   const senderSettings = { batch: SEND_BATCH, leaseMs, resultExpires: settings.resultExpires }
   const sender = new Sender(database, publisher, follower, redaction, senderSettings, report, now, failpoint)
-  return { settings, database, broker, redaction, publisher, follower, sender, celeryResults, now, failpoint }
+  const lookout = new Lookout((taskIds) => standingsOf(database, taskIds))
+  return { settings, database, lookout, broker, redaction, publisher, follower, sender, celeryResults, now, failpoint }
 }

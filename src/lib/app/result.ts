@@ -31,12 +31,12 @@ export class AsyncResult<out R = unknown> implements Result<R> {
   async get(options?: GetOptions): Promise<R>
   async get(options: GetOptions = {}): Promise<R | TaskError> {
     if (this.ignored) return null as R
-    const database = await this.database()
-    const [end] = await waitForEnds(database, [this.id], options)
+    const parts = await this.parts()
+    const [end] = await waitForEnds(parts, [this.id], options)
     const error = end ? errorOf(end) : null
     if (!error) return end?.result as R
     if (options.propagate === false) return error
-    throw (await this.errorOfParent(database)) ?? error
+    throw (await this.errorOfParent(parts.database)) ?? error
   }
 
   /** PENDING for an id the ledger does not know, as in Celery; `exists` tells the two apart. */

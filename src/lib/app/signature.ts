@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import type { ErrbackRequest } from '../canvas/errbacks.js'
 import type { PublishOptions } from '../publish/request.js'
 import type { Json, JsonObject } from '../task/json.js'
 import type { Canvas } from '../task/signature.js'
@@ -6,6 +7,8 @@ import type { GroupResult } from './group-result.js'
 import type { Result } from './lineage.js'
 import type { Before, Ends } from './missing.js'
 import type { AsyncResult } from './result.js'
+
+export type { ErrbackRequest }
 
 declare const NEEDS: unique symbol
 declare const GIVES: unique symbol
@@ -20,20 +23,6 @@ export type AnySignature = Signature<never, unknown, AnyResult>
 export interface SignatureOptions extends Omit<PublishOptions, 'kwargs'> {
   /** What comes from elsewhere (a result, partial arguments) is not added to its arguments. */
   readonly immutable?: boolean
-}
-
-/** What an errback declared with `errback: true` is told of the failed task, before its own arguments. */
-export interface ErrbackRequest {
-  readonly id: string
-  readonly task: string
-  readonly args: readonly Json[]
-  readonly kwargs: JsonObject
-  readonly retries: number
-  readonly rootId: string
-  readonly parentId: string | null
-  readonly groupId: string | null
-  readonly queue: string
-  readonly headers: JsonObject
 }
 
 /** The error an errback is told of. */

@@ -3,6 +3,7 @@ import type { Sql } from '../database/sql.js'
 import { type Ended, endsOf, type Standing, standingsOf } from '../ledger/standing.js'
 import { runningTask } from '../task/definition.js'
 import { PlainError, UsageError } from '../task/errors.js'
+import type { Parts } from './parts.js'
 import { TimeoutError } from './task-error.js'
 
 export interface GetOptions {
@@ -14,9 +15,8 @@ export interface GetOptions {
   readonly disableSyncSubtasks?: boolean
 }
 
-/** The time between two looks, at least; it is a millisecond for so many tasks. */
-const POLL_MS = 20
-const TASKS_PER_MS = 50
+/** Where those who wait look. */
+type Place = Pick<Parts, 'database' | 'lookout'>
 
 /**
  * Waits until these tasks have ended, and says how, in their order. Of a scheduled or replaced task it is the end of the one
@@ -27,7 +27,7 @@ const TASKS_PER_MS = 50
  * @throws {UsageError} inside a task, unless it is allowed
  */
 export async function waitForEnds(
-  sql: Sql,
+  { database, lookout }: Place,
   taskIds: readonly string[],
   { timeout, disableSyncSubtasks = true }: GetOptions,
   failFast = false,
@@ -37,16 +37,16 @@ export async function waitForEnds(
   const current = [...taskIds]
   let open = current.map((_, place) => place)
   while (open.length > 0) {
-    const standings = await followed(sql, current, open)
+    const standings = await followed((ids) => lookout.standingsOf(ids), current, open)
     const bad = failFast ? current.find((id) => hasFailed(standings.get(id))) : undefined
-    if (bad !== undefined) return inOrder(sql, [bad])
+    if (bad !== undefined) return inOrder(database, [bad])
     open = open.filter((place) => !standings.get(current[place] ?? '')?.finished)
     const left = deadline - Date.now()
     if (open.length === 0) break
     if (left <= 0) throw new TimeoutError('The operation timed out.')
-    await sleep(Math.min(Math.max(POLL_MS, open.length / TASKS_PER_MS), left))
+    await sleep(Math.min(lookout.pauseMs, left))
   }
-  return inOrder(sql, current)
+  return inOrder(database, current)
 }
 
 /** The ids of the tasks that stand in the place of these, which may be themselves, and how far those are. */
@@ -56,19 +56,25 @@ export async function currentStandings(
 ): Promise<{ readonly ids: readonly string[]; readonly standings: readonly (Standing | null)[] }> {
   const ids = [...taskIds]
   const standings = await followed(
-    sql,
+    (asked) => standingsOf(sql, asked),
     ids,
     ids.map((_, place) => place),
   )
   return { ids, standings: ids.map((id) => standings.get(id) ?? null) }
 }
 
+type Ask = (taskIds: readonly string[]) => Promise<ReadonlyMap<string, Standing>>
+
 /** Asks for the ids at `places`, and puts the successor of each in its place until there is none. */
-async function followed(sql: Sql, ids: string[], places: readonly number[]): Promise<Map<string, Standing>> {
+async function followed(ask: Ask, ids: string[], places: readonly number[]): Promise<Map<string, Standing>> {
   const found = new Map<string, Standing>()
   for (let asking = places; asking.length > 0; ) {
     const asked = asking.map((place) => ids[place] ?? '')
-    for (const [id, standing] of await standingsOf(sql, asked)) found.set(id, standing)
+    const answered = await ask(asked)
+    for (const id of asked) {
+      const standing = answered.get(id)
+      if (standing) found.set(id, standing)
+    }
     asking = asking.filter((place) => {
       const successor = found.get(ids[place] ?? '')?.successor ?? null
       if (successor === null || found.has(successor)) return false

@@ -135,8 +135,10 @@ function readJson(text: string): unknown {
 
 function readMeta(text: string | null): MemberEnd | null {
   const meta = text === null ? null : readJson(text)
-  return typeof meta === 'object' && meta !== null && 'status' in meta ? (meta as unknown as MemberEnd) : null
+  return isEnd(meta) ? meta : null
 }
+
+const isEnd = (meta: unknown): meta is MemberEnd => typeof meta === 'object' && meta !== null && 'status' in meta
 
 const statusIn = (text: string | null): string => (text === null ? 'PENDING' : (readMeta(text)?.status ?? 'SUCCESS'))
 

@@ -41,8 +41,10 @@ export function readOwnHeader(text: Json | undefined): OwnHeader | null {
   if (typeof text !== 'string') return null
   try {
     const own: unknown = JSON.parse(text)
-    return isJsonObject(own) && own['v'] === 1 && isJsonObject(own['options']) ? (own as unknown as OwnHeader) : null
+    return isOwnHeader(own) ? own : null
   } catch {
     return null
   }
 }
+
+const isOwnHeader = (own: unknown): own is OwnHeader => isJsonObject(own) && own['v'] === 1 && isJsonObject(own['options'])
