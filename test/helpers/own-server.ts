@@ -6,6 +6,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { connect } from 'amqplib'
+import type { Certificate } from './certificate.js'
 import { until } from './until.js'
 
 const run = promisify(execFile)
@@ -25,7 +26,7 @@ const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 const RABBITMQ_CONTROL = '/usr/lib/rabbitmq/bin/rabbitmqctl'
 const START_MS = 60_000
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const listeners = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
   await Promise.all(listeners.map((listener) => once(listener, 'listening')))
   const ports = listeners.map((listener) => (listener.address() as AddressInfo).port)
@@ -106,8 +107,10 @@ async function started<Server extends OwnServer>(server: Server): Promise<Server
   }
 }
 
-/** A PostgreSQL cluster with nothing in it. */
-export async function ownPostgres(): Promise<OwnServer> {
+const PASSWORD = 's3cret-4711'
+
+/** A PostgreSQL cluster with nothing in it. With a certificate it speaks TLS alone, and asks for the password of its URL. */
+export async function ownPostgres(certificate: Certificate | null = null): Promise<OwnServer> {
   const folder = await mkdtemp(join(tmpdir(), 'taskledger-postgres-'))
   const [port = 0] = await freePorts(1)
   const programs = await postgresPrograms()
@@ -116,14 +119,16 @@ export async function ownPostgres(): Promise<OwnServer> {
   if (own) await chown(folder, own.uid, own.gid)
   const as = { cwd: folder, ...own }
   const control = (...args: string[]) => run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-s', ...args], as)
-  const options = `-p ${port} -k ${folder} -c listen_addresses=127.0.0.1`
+  const options = `-p ${port} -k ${folder} -c listen_addresses=127.0.0.1${certificate ? ' -c ssl=on' : ''}`
   let up = false
   const end = async (mode: 'immediate' | 'fast') => {
     up = false
     await control('-m', mode, 'stop')
   }
   const server: OwnServer = {
-    url: `postgres://postgres@127.0.0.1:${port}/postgres`,
+    url: certificate
+      ? `postgres://postgres:${PASSWORD}@localhost:${port}/postgres?sslmode=verify-full&sslrootcert=${certificate.file}`
+      : `postgres://postgres@127.0.0.1:${port}/postgres`,
     crash: () => end('immediate'),
     stop: () => end('fast'),
     async start() {
@@ -135,7 +140,22 @@ export async function ownPostgres(): Promise<OwnServer> {
       await rm(folder, { recursive: true, force: true })
     },
   }
-  await run(join(programs, 'initdb'), ['-D', data, '-A', 'trust', '-U', 'postgres', '-E', 'UTF8', '--no-sync'], as)
+  const init = (...how: readonly string[]) =>
+    run(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-E', 'UTF8', '--no-sync', ...how], as)
+  if (!certificate) {
+    await init('-A', 'trust')
+    return started(server)
+  }
+  const put = async (path: string, text: string) => {
+    await writeFile(path, text, { mode: 0o600 })
+    if (own) await chown(path, own.uid, own.gid)
+  }
+  const passwordFile = join(folder, 'password')
+  await put(passwordFile, PASSWORD)
+  await init('-A', 'scram-sha-256', '--pwfile', passwordFile)
+  await put(join(data, 'server.crt'), certificate.cert)
+  await put(join(data, 'server.key'), certificate.key)
+  await put(join(data, 'pg_hba.conf'), 'hostssl all all 127.0.0.1/32 scram-sha-256\n')
   return started(server)
 }
 

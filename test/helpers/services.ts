@@ -14,6 +14,7 @@ const SERVICES = {
   Redis: () => dial(6379),
   'RabbitMQ to start': () => canStart('RabbitMQ'),
   'PostgreSQL to start': () => canStart('PostgreSQL'),
+  OpenSSL: () => program('openssl', 'version'),
   Celery: () => python('celery', 'redis'),
   Django: () => python('django', 'django_celery_results', 'psycopg2'),
 }
@@ -56,6 +57,11 @@ function dial(port: number): Promise<void> {
     socket.once('error', reject)
     socket.once('timeout', () => socket.destroy(new Error(`nothing answers at 127.0.0.1:${port}`)))
   })
+}
+
+async function program(name: string, ...args: readonly string[]): Promise<void> {
+  const { error } = spawnSync(name, args)
+  if (error) throw error
 }
 
 async function python(...modules: readonly string[]): Promise<void> {

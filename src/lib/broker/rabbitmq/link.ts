@@ -60,7 +60,7 @@ export class Link {
 
   /** What went wrong with this server, in one sentence. */
   unavailable(what: string, cause: unknown): UnavailableError {
-    const reason = cause instanceof Error ? cause.message || ('code' in cause ? String(cause.code) : cause.name) : String(cause)
+    const reason = cause instanceof Error ? cause.message.trim() || ('code' in cause ? String(cause.code) : cause.name) : String(cause)
     return new UnavailableError(`RabbitMQ at ${this.server} ${what}: ${reason}`, {
       cause,
       hint: 'check that it runs, and that the setting broker names it',
