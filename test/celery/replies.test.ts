@@ -5,6 +5,7 @@ import { ReplyStore } from '../../src/lib/celery/reply.js'
 import { CeleryResults } from '../../src/lib/publish/celery-results.js'
 import { Follower } from '../../src/lib/publish/follow.js'
 import { CeleryClient, messageFrom, type Published } from '../helpers/celery-client.js'
+import { aMessage } from '../helpers/rows.js'
 import { needs } from '../helpers/services.js'
 import { until } from '../helpers/until.js'
 import { working } from '../helpers/working.js'
@@ -71,6 +72,18 @@ describe('replies to clients whose result backend is rpc://', function () {
     await using _ = working(w.app)
     assert.deepEqual(await client.get(good.id), { value: 12 })
     assert.deepEqual(await client.get(bad.id), { raised: 'ValueError', module: 'builtins', args: ['x'] })
+  })
+
+  it('complete no chord, of which there is one word', async () => {
+    const body = { task: 'add', args: [], kwargs: {}, options: {} }
+    const messages = ['one', 'two'].map((id) => aMessage({ id, task: 'add', args: [1, 1], options: { celery: { chord: body } } }))
+    await w.broker.publish(messages)
+    await using _ = working(w.app)
+    for (const { id } of messages) await w.app.result(id).get({ timeout: 10 })
+    assert.deepEqual(
+      w.errors.splice(0).map((error) => String(error)),
+      ["ConfigurationError: add one is of a chord of Celery's that does not hear of its end"],
+    )
   })
 
   it('are not kept for tasks that no such client sent', async () => {

@@ -14,6 +14,7 @@ const ASKED = 500
 /** The tables of django-celery-results, in the ledger's own database. */
 export class DjangoStore implements WithinStore {
   readonly kind = 'within'
+  readonly counts = true
 
   private constructor() {}
 

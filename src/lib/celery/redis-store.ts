@@ -16,6 +16,7 @@ const groupKey = (groupId: string): string => `celery-taskset-meta-${groupId}`
 /** Celery's `redis://` result backend: its keys, its channels, and its count of a chord's members, which Python workers share. */
 export class RedisStore implements OutsideStore {
   readonly kind = 'outside'
+  readonly counts = true
 
   private constructor(
     private readonly client: Redis,

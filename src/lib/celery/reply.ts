@@ -32,6 +32,7 @@ export function replyOf({ taskId, status, result, traceback, children }: CeleryE
 /** Tells each client that gave an address; nothing is stored. Celery has no chords with this backend. */
 export class ReplyStore implements OutsideStore {
   readonly kind = 'outside'
+  readonly counts = false
 
   /** @param reply resolves once the broker has the message; one that no queue takes is no failure */
   constructor(private readonly reply: (reply: Reply) => Promise<void>) {}

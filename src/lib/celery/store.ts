@@ -6,6 +6,8 @@ import type { CeleryEnd } from './result-form.js'
 /** Where results are stored that lives outside the ledger's database. What it is told may be told it again: that does no harm. */
 export interface OutsideStore {
   readonly kind: 'outside'
+  /** Whether it counts the members of Celery's chords. */
+  readonly counts: boolean
   /** Whether anybody could be told of the end of such a task. */
   takes(message: TaskMessage): boolean
   /**
@@ -21,6 +23,7 @@ export interface OutsideStore {
 /** Results stored in the ledger's own database: each in the commit that ends its task, and so exactly once. */
 export interface WithinStore {
   readonly kind: 'within'
+  readonly counts: boolean
   takes(message: TaskMessage): boolean
   store(sql: Sql, end: CeleryEnd): Promise<ChordEnd | null>
   close(): Promise<void>

@@ -4,7 +4,7 @@ import type { OutsideStore, ResultStore } from '../celery/store.js'
 import type { Database } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
 import { claimUntold, keepUntold, removeTold } from '../ledger/celery-outbox.js'
-import { UnavailableError } from '../task/errors.js'
+import { ConfigurationError, UnavailableError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import type { TaskMessage } from '../task/message.js'
 
@@ -28,6 +28,9 @@ export type Release = (end: CeleryEnd, chord: ChordEnd) => Promise<void>
  * up the lines that nobody holds.
  */
 export class CeleryResults {
+  /** Chords whose members end here and count nowhere are told of once. */
+  private toldOfChords = false
+
   constructor(
     private readonly database: Database,
     private readonly store: ResultStore,
@@ -39,6 +42,7 @@ export class CeleryResults {
 
   /** Whether a client may wait for the end of this task. */
   takes(message: TaskMessage): boolean {
+    if (message.options.celery?.chord !== undefined && !this.store.counts) this.tellOfChord(message)
     return this.store.takes(message)
   }
 
@@ -83,6 +87,16 @@ export class CeleryResults {
 
   close(): Promise<void> {
     return this.store.close()
+  }
+
+  private tellOfChord({ id, task }: TaskMessage): void {
+    if (this.toldOfChords) return
+    this.toldOfChords = true
+    this.report(
+      new ConfigurationError(`${task} ${id} is of a chord of Celery's that does not hear of its end`, {
+        hint: 'name the result backend of that Celery in the setting celeryResults',
+      }),
+    )
   }
 
   private async tellStore(store: OutsideStore, end: CeleryEnd, release: Release): Promise<void> {
