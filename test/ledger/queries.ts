@@ -251,7 +251,6 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   beat: (sql) => workers.beat(sql, { workerId: 'w', host: 'h', pid: 1, queues: [] }, DAWN, DAWN),
   removeWorker: (sql) => workers.removeWorker(sql, 'w'),
   removeSilentWorkers: (sql) => workers.removeSilentWorkers(sql, DAWN),
-  countLiveWorkers: (sql) => workers.countLiveWorkers(sql, DAWN),
 
   insertMessage: (sql) => messages.insertMessage(sql, aMessage(), null),
   releaseHeld: (sql) => messages.releaseHeld(sql, DAWN + 100),

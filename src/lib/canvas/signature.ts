@@ -59,7 +59,7 @@ export function mapFirst(canvas: Canvas, change: (task: TaskSignature) => TaskSi
 }
 
 /** Nothing runs, and nothing has a result. */
-export const isEmptyChain = (canvas: Canvas): boolean => canvas.kind === 'chain' && canvas.steps.every(isEmptyChain)
+const isEmptyChain = (canvas: Canvas): boolean => canvas.kind === 'chain' && canvas.steps.every(isEmptyChain)
 
 /**
  * Celery's merge of a partial call: its args go before the signature's own, its kwargs and options win over them, except the ids

@@ -87,7 +87,7 @@ const ADVICE: Readonly<Record<StaleReason, string>> = {
 }
 
 /** The instant a row's age counts from, by what it waits for. */
-export function staleSince(row: StaleRow): Date {
+function staleSince(row: StaleRow): Date {
   if (row.reason === 'claimed') return row.claimedAt ?? row.updatedAt
   return row.reason === 'overdue' ? (row.eta ?? row.updatedAt) : row.updatedAt
 }

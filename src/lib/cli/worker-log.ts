@@ -13,7 +13,7 @@ export type LogFormat = (typeof LOG_FORMATS)[number]
 export type Line = readonly [level: Level, text: string]
 
 /** What a worker's log says of an event. A failure that its task expects is business as usual: no stack. */
-export function lineOf(event: WorkerEvent): Line {
+function lineOf(event: WorkerEvent): Line {
   const name = `${event.task}[${event.id}]`
   switch (event.kind) {
     case 'started':

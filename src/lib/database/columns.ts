@@ -1,8 +1,6 @@
 import type { Json } from '../task/json.js'
 
-/** An instant as it is stored: epoch milliseconds. */
-export const storedInstant = (date: Date | null): number | null => date?.getTime() ?? null
-
+/** An instant is stored in epoch milliseconds. */
 export const instant = (stored: number): Date => new Date(stored)
 
 export const instantOrNull = (stored: number | null): Date | null => (stored === null ? null : new Date(stored))

@@ -1,7 +1,7 @@
 import { BusyError, ConfigurationError, UnavailableError, UsageError } from '../task/errors.js'
 
 /** PostgreSQL's SQLSTATE, or Node's code of a failed connection; empty for any other error. */
-export function postgresCode(error: unknown): string {
+function postgresCode(error: unknown): string {
   const code: unknown = error instanceof Error && 'code' in error ? error.code : ''
   return typeof code === 'string' ? code : ''
 }

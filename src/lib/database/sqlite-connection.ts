@@ -8,7 +8,7 @@ import { SQLITE } from './sqlite-dialect.js'
 import { isBusy } from './sqlite-failure.js'
 
 /** How long a statement of SQLite's own waits for a lock before the caller may decide to wait on. */
-export const LOCK_WAIT_MS = 5
+const LOCK_WAIT_MS = 5
 
 /** How long a write waits for another process's lock before it gives up. */
 const BUSY_TIMEOUT_MS = 10_000

@@ -1,7 +1,7 @@
 import { BusyError, ConfigurationError, UnavailableError } from '../task/errors.js'
 
 /** SQLite's result code, for example `SQLITE_BUSY_SNAPSHOT`; empty for any other error. */
-export function sqliteCode(error: unknown): string {
+function sqliteCode(error: unknown): string {
   const code: unknown = error instanceof Error && 'code' in error ? error.code : ''
   return typeof code === 'string' && code.startsWith('SQLITE_') ? code : ''
 }

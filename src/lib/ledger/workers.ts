@@ -27,8 +27,3 @@ export async function removeWorker(sql: Sql, workerId: string): Promise<void> {
 export async function removeSilentWorkers(sql: Sql, cutoff: number): Promise<number> {
   return sql.run('DELETE FROM task_worker WHERE lease_until <= ?', [cutoff])
 }
-
-export async function countLiveWorkers(sql: Sql, now: number): Promise<number> {
-  const [row] = await sql.all<{ n: number }>('SELECT count(*) AS n FROM task_worker WHERE lease_until > ?', [now])
-  return row?.n ?? 0
-}

@@ -96,7 +96,7 @@ function encodeResult(returned: unknown, forceJson: boolean): { result: Json; te
 }
 
 /** Seconds; the publish call's limit wins over the task's. */
-export function softLimitOf({ options }: TaskDefinition, { message }: Delivery): number | null {
+function softLimitOf({ options }: TaskDefinition, { message }: Delivery): number | null {
   return message.options.softTimeLimit ?? options.softTimeLimit
 }
 
