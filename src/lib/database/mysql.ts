@@ -3,16 +3,13 @@ import type { Knex } from 'knex'
 import type { Connection } from 'mysql2'
 import { ConfigurationError, UsageError } from '../task/errors.js'
 import type { Engine, Mode, Work } from './engine.js'
-import { CommitUnknownError } from './failure.js'
 import { MysqlConnection } from './mysql-connection.js'
 import { MYSQL } from './mysql-dialect.js'
 import { describeMysqlFailure, gaveWay, isAway, isLost, waitedInVain } from './mysql-failure.js'
 import { openMysqlPool, requireMysql2 } from './mysql-pool.js'
+import { Server, TRIES } from './server.js'
 import type { Binding, Sql } from './sql.js'
 import type { MysqlUrl } from './url.js'
-
-/** How often something is done again that gave way to another commit, or whose connection was gone. */
-const TRIES = 10
 
 /** How long a commit waits for a server that went away to come back, or for others to let go of rows. */
 const WAIT_MS = 10_000
@@ -38,11 +35,15 @@ export class MysqlEngine implements Engine {
   private identity: string | null = null
   private maxBytes = Number.POSITIVE_INFINITY
 
+  private readonly server: Server<Connection>
+
   private constructor(
     readonly knex: Knex,
     readonly url: string,
     private readonly reads: boolean,
-  ) {}
+  ) {
+    this.server = new Server<Connection>(knex, url, { isLost, describe: describeMysqlFailure, discard: (client) => client.destroy() })
+  }
 
   /**
    * @throws {ConfigurationError} without mysql2, or when the server refuses this user, has no such database or is too old
@@ -69,12 +70,8 @@ export class MysqlEngine implements Engine {
     return this.url
   }
 
-  /** A read changes nothing, so one that lost its connection is simply asked again. */
   all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]> {
-    return this.repeated(
-      () => this.connected((client) => this.sql(client).all<Row>(text, bindings)),
-      (error, tries) => tries < TRIES && isLost(error),
-    )
+    return this.server.read((client) => this.sql(client).all<Row>(text, bindings))
   }
 
   async run(text: string, bindings: readonly Binding[]): Promise<number> {
@@ -84,8 +81,8 @@ export class MysqlEngine implements Engine {
 
   commit(works: readonly Work<unknown>[]): Promise<unknown[]> {
     const deadline = performance.now() + WAIT_MS
-    return this.repeated(
-      () => this.connected((client) => this.transaction(client, works)),
+    return this.server.repeated(
+      () => this.server.connected((client) => this.transaction(client, works)),
       (error, tries) => (tries < TRIES && gaveWay(error)) || (performance.now() < deadline && (isAway(error) || waitedInVain(error))),
     )
   }
@@ -107,7 +104,7 @@ export class MysqlEngine implements Engine {
   /** What makes or changes a table is a commit of its own here; so the lock is the session's, of a connection beside that of the migration. */
   async migrating<T>(use: (trx: Knex.Transaction, sql: Sql) => Promise<T>): Promise<T> {
     try {
-      return await this.connected(async (guard) => {
+      return await this.server.connected(async (guard) => {
         await this.sql(guard).all(`SELECT GET_LOCK(${MIGRATION_LOCK}, ?)`, [MIGRATION_WAIT_SECONDS])
         try {
           return await this.knex.transaction(async (trx) => use(trx, this.sql((await trx.client.acquireConnection()) as Connection)))
@@ -151,44 +148,8 @@ export class MysqlEngine implements Engine {
           .catch(() => {}) // without its connection it is rolled back already
       throw error
     }
-    await this.finish(sql)
+    await this.server.committed(() => sql.run('COMMIT', []))
     return results
-  }
-
-  /** @throws {CommitUnknownError} when the connection is lost before the answer came */
-  private async finish(sql: Sql): Promise<void> {
-    try {
-      await sql.run('COMMIT', [])
-    } catch (error) {
-      if (!isLost(error)) throw error
-      const why = error instanceof Error ? error.message : String(error)
-      throw new CommitUnknownError(`the database ${this.name} was lost during a commit, which is written or not: ${why}`, { cause: error })
-    }
-  }
-
-  /** Has a connection of the pool to itself. */
-  private async connected<T>(use: (client: Connection) => Promise<T>): Promise<T> {
-    const client = (await this.knex.client.acquireConnection()) as Connection
-    try {
-      return await use(client)
-    } catch (error) {
-      if (isLost(error) || error instanceof CommitUnknownError) client.destroy() // the pool is not to hand it out again
-      throw error
-    } finally {
-      await this.knex.client.releaseConnection(client)
-    }
-  }
-
-  /** Does again what failed before anything was written, for a reason that may pass. */
-  private async repeated<T>(use: () => Promise<T>, again: (error: unknown, tries: number) => boolean): Promise<T> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await use()
-      } catch (error) {
-        if (error instanceof CommitUnknownError || !again(error, tries)) throw describeMysqlFailure(error, this.name)
-        await sleep(Math.random() * Math.min(200, 5 * 2 ** tries))
-      }
-    }
   }
 }
 

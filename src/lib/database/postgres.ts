@@ -1,14 +1,13 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import knex, { type Knex } from 'knex'
 import type { Client } from 'pg'
 import { ConfigurationError, UsageError } from '../task/errors.js'
 import type { Engine, Mode, Work } from './engine.js'
-import { CommitUnknownError } from './failure.js'
 import { Listener } from './listener.js'
 import { Batch } from './postgres-batch.js'
 import { PostgresConnection } from './postgres-connection.js'
 import { POSTGRES } from './postgres-dialect.js'
 import { describePostgresFailure, gaveWay, isAway, isLost } from './postgres-failure.js'
+import { Server, TRIES } from './server.js'
 import type { Binding, Sql } from './sql.js'
 import type { PostgresUrl } from './url.js'
 
@@ -18,9 +17,6 @@ const POOL = 10
 /** How long a server may take to answer a new connection, and a caller may wait for one that is free. */
 const CONNECT_MS = 10_000
 
-/** How often something is done again that gave way to another commit, or whose connection was gone. */
-const TRIES = 10
-
 /** How long a commit waits for a server that went away to come back, as one that is started anew does. */
 const AWAY_MS = 10_000
 
@@ -29,6 +25,9 @@ const MIGRATION_LOCK = 7_465_100_273
 
 /** What tells one ledger on one server from every other. */
 const IDENTITY = `SELECT current_database() || ' ' || coalesce(to_regclass('task_result')::oid::text, '') || ' ' || pg_postmaster_start_time() AS identity`
+
+/** knex hands out no connection again that has this mark. */
+type PooledClient = Client & { __knex__disposed?: unknown }
 
 /** A database of a PostgreSQL server. Commits are READ COMMITTED: what must hold together is in the statements, or locked by them. */
 export class PostgresEngine implements Engine {
@@ -43,11 +42,18 @@ export class PostgresEngine implements Engine {
     () => this.schema(),
   )
 
+  private readonly server: Server<PooledClient>
+
   private constructor(
     readonly knex: Knex,
     readonly url: string,
     private readonly reads: boolean,
-  ) {}
+  ) {
+    const discard = (client: PooledClient, error: unknown) => {
+      client.__knex__disposed = error
+    }
+    this.server = new Server<PooledClient>(knex, url, { isLost, describe: describePostgresFailure, discard })
+  }
 
   /**
    * @throws {ConfigurationError} without pg, or when the server refuses this user or has no such database
@@ -71,12 +77,8 @@ export class PostgresEngine implements Engine {
     return this.url
   }
 
-  /** A read changes nothing, so one that lost its connection is simply asked again. */
   all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]> {
-    return this.repeated(
-      () => this.connected((client) => new PostgresConnection(client).all<Row>(text, bindings)),
-      (error, tries) => tries < TRIES && isLost(error),
-    )
+    return this.server.read((client) => new PostgresConnection(client).all<Row>(text, bindings))
   }
 
   async run(text: string, bindings: readonly Binding[]): Promise<number> {
@@ -86,8 +88,8 @@ export class PostgresEngine implements Engine {
 
   commit(works: readonly Work<unknown>[], free = 0): Promise<unknown[]> {
     const deadline = performance.now() + AWAY_MS
-    return this.repeated(
-      () => this.connected((client) => this.transaction(client, works, free)),
+    return this.server.repeated(
+      () => this.server.connected((client) => this.transaction(client, works, free)),
       (error, tries) => (tries < TRIES && gaveWay(error)) || (performance.now() < deadline && isAway(error)),
     )
   }
@@ -152,45 +154,9 @@ export class PostgresEngine implements Engine {
       if (!isLost(error)) await client.query('ROLLBACK').catch(() => {}) // without its connection it is rolled back already
       throw error
     }
-    await this.finish(client)
+    const { command } = await this.server.committed(() => client.query('COMMIT'))
+    if (command !== 'COMMIT') throw new Error('a commit was rolled back: one of its statements had failed, and its error was passed over')
     return results
-  }
-
-  /** @throws {CommitUnknownError} when the connection is lost before the answer came */
-  private async finish(client: Client): Promise<void> {
-    try {
-      const { command } = await client.query('COMMIT')
-      if (command !== 'COMMIT') throw new Error('a commit was rolled back: one of its statements had failed, and its error was passed over')
-    } catch (error) {
-      if (!isLost(error)) throw error
-      const why = error instanceof Error ? error.message : String(error)
-      throw new CommitUnknownError(`the database ${this.name} was lost during a commit, which is written or not: ${why}`, { cause: error })
-    }
-  }
-
-  /** Has a connection of the pool to itself. */
-  private async connected<T>(use: (client: Client) => Promise<T>): Promise<T> {
-    const client = (await this.knex.client.acquireConnection()) as Client & { __knex__disposed?: unknown }
-    try {
-      return await use(client)
-    } catch (error) {
-      if (isLost(error) || error instanceof CommitUnknownError) client.__knex__disposed = error // the pool is not to hand it out again
-      throw error
-    } finally {
-      await this.knex.client.releaseConnection(client)
-    }
-  }
-
-  /** Does again what failed before anything was written, for a reason that may pass. */
-  private async repeated<T>(use: () => Promise<T>, again: (error: unknown, tries: number) => boolean): Promise<T> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await use()
-      } catch (error) {
-        if (error instanceof CommitUnknownError || !again(error, tries)) throw describePostgresFailure(error, this.name)
-        await sleep(Math.random() * Math.min(200, 5 * 2 ** tries))
-      }
-    }
   }
 }
 
