@@ -3,7 +3,7 @@ import type { App } from '../lib/app/app.js'
 import { LedgerCommand } from '../lib/cli/command.js'
 import { ageMs, durationFlags, limit } from '../lib/cli/flags.js'
 import { classicInstant } from '../lib/cli/time.js'
-import type { Sent } from '../lib/schedule/sender.js'
+import type { Sent } from '../lib/schedule/sent.js'
 import { UsageError } from '../lib/task/errors.js'
 
 export default class SendScheduled extends LedgerCommand {

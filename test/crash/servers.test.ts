@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { workThrough } from '../helpers/at-work.js'
 import { type Databases, POSTGRES, SQLITE } from '../helpers/databases.js'
-import { type OwnRabbit, type OwnServer, ownPostgres, ownRabbit } from '../helpers/own-server.js'
+import { type OwnPostgres, type OwnRabbit, ownPostgres, ownRabbit } from '../helpers/own-server.js'
 import { postgresSuite } from '../helpers/postgres.js'
 import { TcpProxy } from '../helpers/proxy.js'
 import { openProxy, openRabbit, RABBITMQ } from '../helpers/rabbitmq.js'
@@ -12,6 +12,17 @@ import { openWorld, type World } from '../helpers/world.js'
 
 /** Seconds. */
 const LEASE = 2
+
+/** Cuts connections in the middle of what is said: of their first words, of what is asked then, of messages. */
+async function cutWithin(proxy: TcpProxy): Promise<void> {
+  for (const side of ['client', 'server'] as const) {
+    for (const bytes of [1, 100, 400, 700, 1500, 4000]) {
+      const cut = proxy.cutAfter(bytes, side)
+      proxy.cut()
+      await cut
+    }
+  }
+}
 
 const said = (w: World, what: RegExp) => w.errors.some((error) => what.test((error as Error).message))
 
@@ -26,6 +37,7 @@ const FAULTS: readonly (readonly [what: string, happens: (proxy: TcpProxy, w: Wo
       }
     },
   ],
+  ['cut in the middle of a message, again and again', cutWithin],
   [
     'half open: what the server says, confirms among it, is lost, and then the connection',
     async (proxy) => {
@@ -98,18 +110,21 @@ postgresSuite(() => {
 
   describe('work on a PostgreSQL server goes on, and nothing is missing but what is listed as lost', function () {
     this.timeout(180_000)
-    let server: OwnServer
+    let server: OwnPostgres
+    let url: string
 
-    before(function () {
-      return needs(this, 'PostgreSQL to start')
-    })
-
-    beforeEach(async () => {
+    before(async function () {
+      await needs(this, 'PostgreSQL to start')
       server = await ownPostgres()
     })
 
-    afterEach(async () => {
-      await server[Symbol.asyncDispose]()
+    beforeEach(async () => {
+      await server.start() // a test that failed may have left it stopped
+      url = await server.newDatabase()
+    })
+
+    after(async () => {
+      await server?.[Symbol.asyncDispose]()
     })
 
     const within = (url: string): Databases => ({ name: 'PostgreSQL', make: async () => ({ url, remove: async () => {} }) })
@@ -119,7 +134,7 @@ postgresSuite(() => {
       ['is stopped', () => server.stop()],
     ] as const) {
       it(`when it ${what} in the middle and is started again, with the embedded broker`, async () => {
-        await using w = await openWorld({ settings: { lease: LEASE }, now: Date.now, databases: within(server.url) })
+        await using w = await openWorld({ settings: { lease: LEASE }, now: Date.now, databases: within(url) })
         await workThrough(w, () => end().then(() => server.start()), { mayLose: true })
       })
     }
@@ -128,12 +143,12 @@ postgresSuite(() => {
       await needs(this, 'RabbitMQ')
       await using rabbit = await openRabbit()
       const settings = { broker: RABBITMQ, defaultQueue: rabbit.queue('default'), lease: LEASE }
-      await using w = await openWorld({ settings, now: Date.now, databases: within(server.url) })
+      await using w = await openWorld({ settings, now: Date.now, databases: within(url) })
       await workThrough(w, () => server.crash().then(() => server.start()), { mayLose: true })
     })
 
     it('when it crashes in the middle of a transaction, which is done again', async () => {
-      await using w = await openWorld({ now: Date.now, databases: within(server.url) })
+      await using w = await openWorld({ now: Date.now, databases: within(url) })
       let times = 0
       const sent = await w.database.write(async (sql) => {
         times += 1
@@ -149,6 +164,7 @@ postgresSuite(() => {
 
     for (const [what, happens] of [
       ['are cut, three times', FAULTS[0]?.[1]],
+      ['are cut in the middle of a message, again and again', cutWithin],
       [
         'are half open: what the server says is lost, and then they are cut',
         async (proxy: TcpProxy) => {
@@ -168,10 +184,10 @@ postgresSuite(() => {
       ],
     ] as const) {
       it(`when its connections ${what}, with the embedded broker`, async () => {
-        const url = new URL(server.url)
-        await using proxy = await TcpProxy.open({ host: '127.0.0.1', port: Number(url.port) })
-        url.port = String(proxy.port)
-        await using w = await openWorld({ settings: { lease: LEASE }, now: Date.now, databases: within(url.href) })
+        const far = new URL(url)
+        await using proxy = await TcpProxy.open({ host: '127.0.0.1', port: Number(far.port) })
+        far.port = String(proxy.port)
+        await using w = await openWorld({ settings: { lease: LEASE }, now: Date.now, databases: within(far.href) })
         await workThrough(w, () => happens?.(proxy, w) ?? Promise.resolve(), { mayLose: true })
       })
     }

@@ -48,14 +48,7 @@ export async function workThrough(w: World, happens: () => Promise<unknown>, { m
     over.abort()
     await publishing
   }
-  await until(
-    async () => {
-      await w.app.tasks.sendScheduled() // a sender would leave what it could not send alone for a minute
-      return (await open(w, mayLose)).length === 0
-    },
-    'everything to end',
-    END_MS,
-  )
+  await until(async () => (await open(w, mayLose)).length === 0, 'everything to end', END_MS)
   await assertNothingMissing(w, record)
 }
 

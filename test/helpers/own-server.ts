@@ -109,8 +109,13 @@ async function started<Server extends OwnServer>(server: Server): Promise<Server
 
 const PASSWORD = 's3cret-4711'
 
+export interface OwnPostgres extends OwnServer {
+  /** Makes a database with nothing in it, and answers its URL. */
+  newDatabase(): Promise<string>
+}
+
 /** A PostgreSQL cluster with nothing in it. With a certificate it speaks TLS alone, and asks for the password of its URL. */
-export async function ownPostgres(certificate: Certificate | null = null): Promise<OwnServer> {
+export async function ownPostgres(certificate: Certificate | null = null): Promise<OwnPostgres> {
   const folder = await mkdtemp(join(tmpdir(), 'taskledger-postgres-'))
   const [port = 0] = await freePorts(1)
   const programs = await postgresPrograms()
@@ -121,17 +126,24 @@ export async function ownPostgres(certificate: Certificate | null = null): Promi
   const control = (...args: string[]) => run(join(programs, 'pg_ctl'), ['-D', data, '-w', '-s', ...args], as)
   const options = `-p ${port} -k ${folder} -c listen_addresses=127.0.0.1${certificate ? ' -c ssl=on' : ''}`
   let up = false
+  let made = 0
   const end = async (mode: 'immediate' | 'fast') => {
     up = false
     await control('-m', mode, 'stop')
   }
-  const server: OwnServer = {
+  const server: OwnPostgres = {
     url: certificate
       ? `postgres://postgres:${PASSWORD}@localhost:${port}/postgres?sslmode=verify-full&sslrootcert=${certificate.file}`
       : `postgres://postgres@127.0.0.1:${port}/postgres`,
+    async newDatabase() {
+      made += 1
+      await run(join(programs, 'createdb'), ['-h', '127.0.0.1', '-p', String(port), '-U', 'postgres', `own${made}`], as)
+      return `postgres://postgres@127.0.0.1:${port}/own${made}`
+    },
     crash: () => end('immediate'),
     stop: () => end('fast'),
     async start() {
+      if (up) return
       await control('-l', join(folder, 'log'), '-o', options, 'start')
       up = true
     },

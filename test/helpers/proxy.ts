@@ -14,8 +14,8 @@ export class TcpProxy implements AsyncDisposable {
   private readonly pairs = new Set<Pair>()
   private readonly silenced = new Set<Side>()
   private held: (() => void)[] = []
-  /** What the client may still say before its connection is cut; null: all it likes. */
-  private allowance: number | null = null
+  /** What one side may still say before its connection is cut; null: all it likes. */
+  private allowance: { readonly side: Side; left: number; readonly spent: () => void } | null = null
 
   private constructor(
     private readonly listener: Server,
@@ -42,9 +42,11 @@ export class TcpProxy implements AsyncDisposable {
     }
   }
 
-  /** The same once the client has said this many bytes more; the last of them arrive. */
-  cutAfter(bytes: number): void {
-    this.allowance = bytes
+  /** Ends the connection on which one side has said this many bytes more, on whichever; the last of them arrive. Resolves then. */
+  cutAfter(bytes: number, side: Side = 'client'): Promise<void> {
+    return new Promise((resolve) => {
+      this.allowance = { side, left: bytes, spent: resolve }
+    })
   }
 
   /** Passes on nothing any more, and ends nothing: a machine that hangs, or a firewall that forgot. */
@@ -109,16 +111,17 @@ export class TcpProxy implements AsyncDisposable {
   }
 
   private say(side: Side, pair: Pair, to: Socket, bytes: Buffer): void {
-    if (side === 'server' || this.allowance === null || bytes.length < this.allowance) {
-      if (side === 'client' && this.allowance !== null) this.allowance -= bytes.length
+    const { allowance } = this
+    if (allowance?.side !== side || bytes.length < allowance.left) {
+      if (allowance?.side === side) allowance.left -= bytes.length
       this.pass(side, () => to.write(bytes))
       return
     }
-    const last = bytes.subarray(0, this.allowance)
     this.allowance = null
-    to.write(last, () => {
-      pair.client.resetAndDestroy()
-      pair.server.destroy()
+    to.write(bytes.subarray(0, allowance.left), () => {
+      pair[side].resetAndDestroy()
+      to.destroy()
+      allowance.spent()
     })
   }
 }

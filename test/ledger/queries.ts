@@ -142,8 +142,9 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   releaseClaims: (sql) => due.releaseClaims(sql, ['id-0002200']),
   releaseWithError: (sql) => due.releaseWithError(sql, 'id-0002200', 'sent-2200', 'Error', 'no'),
   noteSendFailure: (sql) => due.noteSendFailure(sql, 'id-0000400', 'Error', 'no', DAWN),
-  findDueRetries: (sql) => due.findDueRetries(sql, DAWN, DAWN, 100),
-  findUnpublished: (sql) => due.findUnpublished(sql, DAWN, DAWN, 100),
+  releaseUnsent: (sql) => due.releaseUnsent(sql, ['id-0000400', 'id-0000401']),
+  claimRetries: (sql) => due.claimRetries(sql, DAWN, DAWN, 100),
+  claimUnpublished: (sql) => due.claimUnpublished(sql, DAWN, DAWN, DAWN, 100),
   nextEta: (sql) => due.nextEta(sql, DAWN),
 
   findTasks: [
@@ -268,7 +269,7 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 /** What a sender asks again and again. */
 export const DUE: Readonly<Record<string, Call>> = {
   claimDue: (sql) => due.claimDue(sql, ['a', 'b', 'c'], DAWN, DAWN),
-  findDueRetries: (sql) => due.findDueRetries(sql, DAWN, DAWN, 100),
+  claimRetries: (sql) => due.claimRetries(sql, DAWN, DAWN, 100),
   nextEta: (sql) => due.nextEta(sql, DAWN),
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { claimDue } from '../../src/lib/ledger/due.js'
 import { revokeScheduled } from '../../src/lib/ledger/moves.js'
-import type { Sent } from '../../src/lib/schedule/sender.js'
+import type { Sent } from '../../src/lib/schedule/sent.js'
 import { until } from '../helpers/until.js'
 import { working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'

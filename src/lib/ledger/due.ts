@@ -105,31 +105,49 @@ export async function noteSendFailure(sql: Sql, taskId: string, errorType: strin
   )
 }
 
-/** Rows that wait for a retry, or for a broker that took no message yet, and whose eta has passed; in eta order. */
-export async function findDueRetries(sql: Sql, now: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
-  const { by, via } = sql.dialect
+/** Gives up the claims of rows whose message the broker did not take: any pass may send them. */
+export async function releaseUnsent(sql: Sql, taskIds: readonly string[]): Promise<void> {
+  await sql.run(
+    `UPDATE task_result SET claimed_at = NULL WHERE published_at IS NULL AND finished_at IS NULL AND ${sql.dialect.among('task_id')}`,
+    [JSON.stringify(taskIds)],
+  )
+}
+
+/**
+ * Claims rows that wait for a retry, or for a broker that took no message yet, and whose eta has passed; in eta order. Rows that
+ * were claimed, or could not be sent, after `retryBefore` are left alone.
+ */
+export async function claimRetries(sql: Sql, now: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
+  const { by, unindexed } = sql.dialect
   const eta = by('due', 'eta')
-  const rows = await sql.all<StoredRow>(
-    `SELECT * FROM ${via('task_result', 'due')} WHERE ${waiting(sql.dialect)} AND ${eta} < ? AND status <> 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)
-      ORDER BY ${eta}, id LIMIT ?`,
-    [now, retryBefore, limit],
-  )
-  return rows.map(taskRow)
+  const retries = {
+    table: 'task_result',
+    key: 'id',
+    where: `${waiting(sql.dialect)} AND ${eta} < ? AND ${unindexed('status')} <> 'SCHEDULED' AND (claimed_at IS NULL OR claimed_at <= ?)`,
+    index: 'due',
+    first: `ORDER BY ${eta}, id LIMIT ?`,
+    bindings: [now, retryBefore, limit],
+  }
+  const rows = await update<StoredRow>(sql, retries, { set: 'claimed_at = ?', bindings: [now] }, '*')
+  return rows.map(taskRow).sort(byEta)
 }
 
-/** Tasks recorded at or before `cutoff` whose message no broker has confirmed, oldest first. */
-export async function findUnpublished(sql: Sql, cutoff: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
-  const { by, via } = sql.dialect
-  const at = by('unpublished', 'updated_at')
-  const rows = await sql.all<StoredRow>(
-    `SELECT * FROM ${via('task_result', 'unpublished')} WHERE finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND ${at} <= ? AND (claimed_at IS NULL OR claimed_at <= ?)
-      ORDER BY ${at}, id LIMIT ?`,
-    [cutoff, retryBefore, limit],
-  )
-  return rows.map(taskRow)
+/** The same of tasks recorded at or before `cutoff` whose message no broker has confirmed, oldest first. */
+export async function claimUnpublished(sql: Sql, cutoff: number, now: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
+  const at = sql.dialect.by('unpublished', 'updated_at')
+  const tasks = {
+    table: 'task_result',
+    key: 'id',
+    where: `finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND ${at} <= ? AND (claimed_at IS NULL OR claimed_at <= ?)`,
+    index: 'unpublished',
+    first: `ORDER BY ${at}, id LIMIT ?`,
+    bindings: [cutoff, retryBefore, limit],
+  }
+  const rows = await update<StoredRow>(sql, tasks, { set: 'claimed_at = ?', bindings: [now] }, '*')
+  return rows.map(taskRow).sort(byAge)
 }
 
-/** When the next waiting row is due, or null when none waits. Rows whose sending failed after `retryBefore` do not count. */
+/** When the next waiting row is due, or null when none waits. Rows that were claimed, or could not be sent, after `retryBefore` do not count. */
 export async function nextEta(sql: Sql, retryBefore: number): Promise<number | null> {
   const { by, via } = sql.dialect
   const [row] = await sql.all<{ eta: number }>(
@@ -141,3 +159,4 @@ export async function nextEta(sql: Sql, retryBefore: number): Promise<number | n
 }
 
 const byEta = (a: TaskRow, b: TaskRow): number => (a.eta?.getTime() ?? 0) - (b.eta?.getTime() ?? 0) || a.id - b.id
+const byAge = (a: TaskRow, b: TaskRow): number => a.updatedAt.getTime() - b.updatedAt.getTime() || a.id - b.id

@@ -108,15 +108,16 @@ export class Publisher {
 
   /** Sends the message of a row that no broker has confirmed yet, and notes it on the row. */
   async publishRecorded(message: TaskMessage): Promise<void> {
-    const { within } = this.broker
+    const [sent] = await this.publishAllRecorded([message])
+    if (sent?.status === 'rejected') throw sent.reason
+  }
+
+  /** The same for several, side by side and in this order. Answers for each whether it was sent. */
+  async publishAllRecorded(messages: readonly TaskMessage[]): Promise<PromiseSettledResult<void>[]> {
     await this.failpoint('send:before')
-    if (within) {
-      const stored = this.redaction.stored(message, true)
-      await this.database.write(async (sql) => {
-        if (await markPublished(sql, message, stored, this.now())) await within(sql).publish([message])
-      })
-    } else await this.hand([message])
+    const settled = await (this.joins ? Promise.allSettled(messages.map((message) => this.publishWithin(message))) : this.hand(messages))
     await this.failpoint('send:marked')
+    return settled
   }
 
   /**
@@ -127,27 +128,39 @@ export class Publisher {
     if (messages.length === 0) return
     await this.failpoint('follow:recorded')
     try {
-      for (let from = 0; from < messages.length; from += HANDED) await this.hand(messages.slice(from, from + HANDED))
+      for (let from = 0; from < messages.length; from += HANDED) {
+        const settled = await this.hand(messages.slice(from, from + HANDED))
+        for (const one of settled) if (one.status === 'rejected') throw one.reason
+      }
     } catch (error) {
       this.report(error)
     }
   }
 
-  private async hand(messages: readonly TaskMessage[]): Promise<void> {
-    const waiting = await unpublished(
-      this.database,
-      messages.map(({ id }) => id),
-    )
-    await this.broker.publish(messages)
+  private async publishWithin(message: TaskMessage): Promise<void> {
+    const stored = this.redaction.stored(message, true)
+    await this.database.write(async (sql) => {
+      if (await markPublished(sql, message, stored, this.now())) await this.broker.within?.(sql).publish([message])
+    })
+  }
+
+  /** Each message has its own confirm, so that one which the broker does not want keeps none of the others back. */
+  private async hand(messages: readonly TaskMessage[]): Promise<PromiseSettledResult<void>[]> {
+    const ids = messages.map(({ id }) => id)
+    const waiting = await unpublished(this.database, ids)
+    const settled = await Promise.allSettled(messages.map((message) => this.broker.publish([message])))
+    const handed = messages.filter((_, i) => settled[i]?.status === 'fulfilled')
+    if (handed.length === 0) return settled
     await this.failpoint('send:handed')
     await this.database.write(async (sql) => {
-      for (const message of messages) {
+      for (const message of handed) {
         const since = waiting.get(message.id)
         const stored = this.redaction.stored(message, true)
         const marked = since !== undefined && (await markPublished(sql, message, stored, this.now(), since))
         if (!marked && this.redaction.cuts(message)) await cutPublished(sql, message, stored)
       }
     })
+    return settled
   }
 
   /**

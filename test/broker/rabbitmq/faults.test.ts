@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import { RabbitBroker } from '../../../src/lib/broker/rabbitmq/rabbitmq-broker.js'
 import { findTask } from '../../../src/lib/ledger/find.js'
 import { UnavailableError } from '../../../src/lib/task/errors.js'
-import { openProxy, openRabbit, openRabbitWorld, type RabbitWorld } from '../../helpers/rabbitmq.js'
+import { openProxy, openRabbit, openRabbitWorld, RABBITMQ, type RabbitWorld } from '../../helpers/rabbitmq.js'
 import { aMessage } from '../../helpers/rows.js'
 import { needs } from '../../helpers/services.js'
 import { until } from '../../helpers/until.js'
@@ -60,7 +60,7 @@ describe('a publish through RabbitMQ', () => {
     await using both = await openBoth()
     const { w, proxy, publisher, ran, send } = both
     await send('whole')
-    proxy.cutAfter(5000)
+    void proxy.cutAfter(5000)
     await send('half')
     assert.match(said(publisher.errors)[0] ?? '', /^RabbitMQ at amqp:\/\/127\.0\.0\.1:\d+ did not confirm the message of task half: /)
     const { status, publishedAt } = await row(w, 'half')
@@ -69,6 +69,22 @@ describe('a publish through RabbitMQ', () => {
     await using _worker = working(w.app)
     await ended(w, 'half')
     assert.deepEqual(ran.sort(), ['half', 'whole'])
+  })
+
+  it('whose connection is cut anywhere in what the server says fails, and hangs nowhere', async () => {
+    await using rabbit = await openRabbit()
+    const { proxy, url } = await openProxy()
+    await using _proxy = proxy
+    const queue = rabbit.queue('default')
+    let confirmed = false
+    for (let bytes = 1; !confirmed; bytes += 11) {
+      const broker = new RabbitBroker({ url, prefetchMultiplier: 4, queueArguments: {} }, () => {})
+      void proxy.cutAfter(bytes, 'server')
+      const failure = await broker.publish([aMessage({ queue, routingKey: queue })]).catch((error) => error)
+      assert.ok(failure === undefined || failure instanceof UnavailableError, `after ${bytes} bytes: ${failure}`)
+      confirmed = failure === undefined
+      await broker.close()
+    }
   })
 
   it('whose confirm is lost is sent again, so its message comes twice, and runs once', async () => {
@@ -144,6 +160,30 @@ describe('a publish through RabbitMQ', () => {
     assert.ok((await row(w, 'after')).publishedAt)
     await using _worker = working(w.app, { sender: false })
     await ended(w, 'after')
+  })
+
+  it('to an exchange that was deleted meanwhile closes the channel, and keeps no other message back', async () => {
+    await using rabbit = await openRabbit()
+    const [exchange, queue] = [rabbit.queue('exchange'), rabbit.queue('default')]
+    await rabbit.channel.assertExchange(exchange, 'fanout')
+    await rabbit.channel.bindQueue((await rabbit.channel.assertQueue(queue)).queue, exchange, '')
+    const broker = new RabbitBroker({ url: RABBITMQ, prefetchMultiplier: 4, queueArguments: {} }, () => {})
+    try {
+      await broker.publish([aMessage({ exchange }), aMessage({ queue, routingKey: queue })]) // what is declared is declared now
+      await rabbit.channel.deleteExchange(exchange)
+      const messages = [
+        aMessage({ exchange }),
+        ...Array.from({ length: 10 }, (_, i) => aMessage({ id: `other ${i}`, queue, routingKey: queue })),
+      ]
+      const [deleted, ...others] = await Promise.allSettled(messages.map((message) => broker.publish([message])))
+      assert.match(String(deleted?.status === 'rejected' && deleted.reason), /RabbitMQ has no exchange \S+ that this user may use: /)
+      assert.deepEqual(
+        others.map(({ status }) => status),
+        Array(10).fill('fulfilled'),
+      )
+    } finally {
+      await broker.close()
+    }
   })
 
   it('that the server refuses says so', async () => {

@@ -2,7 +2,7 @@ import type { Channel, ChannelModel, ConsumeMessage } from 'amqplib'
 import { PlainError } from '../../task/errors.js'
 import { toQueue } from '../../task/routing.js'
 import type { Delivery } from '../broker.js'
-import type { Link } from './link.js'
+import { answer, type Link } from './link.js'
 import type { Queues } from './queues.js'
 import { type Fate, Received } from './received.js'
 
@@ -134,7 +134,7 @@ export class Inbox {
 
   private async open(): Promise<Session> {
     const connection = await this.link.open()
-    const channel = await connection.createChannel().catch((error) => {
+    const channel = await answer(connection.createChannel()).catch((error) => {
       throw this.link.unavailable('went away', error)
     })
     this.sessions += 1
@@ -151,7 +151,7 @@ export class Inbox {
     const wanted = Math.min(limit * this.prefetchMultiplier, LARGEST_PREFETCH)
     const consumer = session.consumers.get(queue)
     if (consumer && consumer.prefetch >= wanted) return Promise.resolve()
-    const subscribed = this.subscribing.then(() => this.consume(session, queue, wanted))
+    const subscribed = this.subscribing.then(() => answer(this.consume(session, queue, wanted)))
     this.subscribing = subscribed.catch(() => {})
     return subscribed.catch((error) => {
       throw error instanceof PlainError ? error : this.link.unavailable(`could not be asked for the queue ${queue}`, error)

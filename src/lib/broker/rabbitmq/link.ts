@@ -12,10 +12,27 @@ const HEARTBEAT = 10
 const CONNECT_MS = 10_000
 const CLOSE_MS = 5000
 
+/** How long it may take for anything else; one that is short of memory or disk reads nothing of a connection that publishes. */
+export const ANSWER_MS = 30_000
+
 /** A server as a person may see it: without user and password. */
 export function shownServer(url: string): string {
   const { protocol, host, pathname } = new URL(url)
   return `${protocol}//${host}${pathname === '/' ? '' : pathname}`
+}
+
+/** What a server answers, unless it takes too long. */
+export async function answer<T>(asked: Promise<T>): Promise<T> {
+  const answered = new AbortController()
+  const silence = sleep(ANSWER_MS, undefined, { signal: answered.signal }).then(() => {
+    throw new Error(`it did not answer within ${ANSWER_MS / 1000} s`)
+  })
+  try {
+    return await Promise.race([asked, silence])
+  } finally {
+    silence.catch(() => {}) // nobody waits for it any more
+    answered.abort()
+  }
 }
 
 /** A connection that is opened when it is needed, and opened again when it was lost. */
@@ -51,9 +68,9 @@ export class Link {
     const model = await opened?.catch(() => null)
     if (!model) return
     const closed = new AbortController()
-    const patience = sleep(CLOSE_MS, undefined, { signal: closed.signal }).catch(() => {})
-    await Promise.race([model.close().catch(() => {}), patience])
-    closed.abort()
+    model.once('close', () => closed.abort()) // also when it is lost meanwhile, of which `close` does not hear
+    model.close().catch(() => closed.abort())
+    await sleep(CLOSE_MS, undefined, { signal: closed.signal }).catch(() => {}) // rejects only when aborted
     const { stream } = model.connection as { readonly stream?: { destroy(): void } }
     stream?.destroy()
   }

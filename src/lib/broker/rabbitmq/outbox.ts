@@ -1,16 +1,19 @@
 import { once } from 'node:events'
 import type { ChannelModel, ConfirmChannel, Options } from 'amqplib'
-import { PlainError, UnavailableError, UsageError } from '../../task/errors.js'
+import { PlainError, UsageError } from '../../task/errors.js'
 import type { TaskMessage } from '../../task/message.js'
 import { type CeleryMessage, celeryMessage, type Publishing } from './celery-message.js'
-import type { Link } from './link.js'
+import { ANSWER_MS, answer, type Link } from './link.js'
 import type { Queues } from './queues.js'
-
-/** How long a server may take to confirm a message; one that is short of memory or disk takes none. */
-const CONFIRM_MS = 30_000
 
 /** A message that RabbitMQ found no queue for. */
 export class UnroutableError extends PlainError {}
+
+/** A message that RabbitMQ closed the channel over. */
+export class RefusedMessageError extends PlainError {}
+
+/** One of several messages that were under way when RabbitMQ closed the channel: over which of them it does not say. */
+class TakenAlongError extends RefusedMessageError {}
 
 /** A message to whoever reads one queue. */
 export interface QueuedReply {
@@ -31,8 +34,8 @@ interface Session {
   readonly connection: ChannelModel
   readonly channel: ConfirmChannel
   readonly unconfirmed: Set<Unconfirmed>
-  /** Why the server closed it. */
-  failure: Error | null
+  /** Why the server closed it, over one of these messages. */
+  failure: { readonly error: Error; readonly over: ReadonlySet<Unconfirmed> } | null
   /** Why the connection ended. */
   lost: Error | null
   /** Why the server takes nothing at present. */
@@ -42,6 +45,7 @@ interface Session {
 /** Publishes, and waits until the server has confirmed. */
 export class Outbox {
   private opened: Promise<Session> | null = null
+  private lastAlone: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly link: Link,
@@ -55,9 +59,29 @@ export class Outbox {
    *
    * @throws {UnavailableError} when it did not say so; it may have stored some of them all the same
    * @throws {UnroutableError} when it found no queue for a message
+   * @throws {RefusedMessageError} when it does not want a message
    */
   async publish(messages: readonly TaskMessage[]): Promise<void> {
-    if (messages.length === 0) return
+    const settled = messages.length === 0 ? [] : await this.hand(messages)
+    for (const [i, message] of messages.entries()) {
+      const one = settled[i]
+      if (one?.status !== 'rejected') continue
+      if (!(one.reason instanceof TakenAlongError)) throw one.reason
+      await this.publishAlone(message)
+    }
+  }
+
+  /** One message after the other, so that a channel which is closed again was closed over this one. */
+  private publishAlone(message: TaskMessage): Promise<void> {
+    const published = this.lastAlone.then(async () => {
+      const [one] = await this.hand([message])
+      if (one?.status === 'rejected') throw one.reason
+    })
+    this.lastAlone = published.catch(() => {})
+    return published
+  }
+
+  private async hand(messages: readonly TaskMessage[]): Promise<PromiseSettledResult<void>[]> {
     const session = await this.session()
     for (const message of messages) await this.prepare(session, message)
     const confirms: Promise<void>[] = []
@@ -66,8 +90,7 @@ export class Outbox {
       confirms.push(sent.confirmed)
       if (sent.full) await Promise.race([once(session.channel, 'drain'), sent.confirmed]).catch(() => {}) // its end is heard below
     }
-    const failed = (await Promise.allSettled(confirms)).find(({ status }) => status === 'rejected')
-    if (failed?.status === 'rejected') throw failed.reason
+    return Promise.allSettled(confirms)
   }
 
   /**
@@ -76,12 +99,16 @@ export class Outbox {
    * @throws {UnavailableError} when the server did not say that it has the message
    */
   async reply({ routingKey, properties, body }: QueuedReply): Promise<void> {
-    const { channel } = await this.session()
+    const session = await this.session()
     await new Promise<void>((resolve, reject) => {
-      const settle = (error: unknown) =>
-        error ? reject(this.link.unavailable(`did not confirm the reply to ${routingKey}`, error)) : resolve()
+      const patience = setTimeout(() => settle(silence(session)), ANSWER_MS)
+      const settle = (error: unknown) => {
+        clearTimeout(patience)
+        if (error) reject(this.link.unavailable(`did not confirm the reply to ${routingKey}`, error))
+        else resolve()
+      }
       try {
-        channel.publish('', routingKey, body, { ...properties }, settle)
+        session.channel.publish('', routingKey, body, { ...properties }, settle)
       } catch (error) {
         settle(error)
       }
@@ -111,12 +138,12 @@ export class Outbox {
 
   private async open(): Promise<Session> {
     const connection = await this.link.open()
-    const channel = await connection.createConfirmChannel().catch((error) => {
+    const channel = await answer(connection.createConfirmChannel()).catch((error) => {
       throw this.link.unavailable('went away', error)
     })
     const session: Session = { connection, channel, unconfirmed: new Set(), failure: null, lost: null, blocked: null }
     channel.on('error', (error) => {
-      session.failure = error
+      session.failure = { error, over: new Set(session.unconfirmed) }
     })
     channel.on('return', ({ fields, properties }) => {
       const { replyText } = fields as { readonly replyText?: string }
@@ -139,7 +166,7 @@ export class Outbox {
     const one: Unconfirmed = { message, returned: null }
     let full = false
     const confirmed = new Promise<void>((resolve, reject) => {
-      const patience = setTimeout(() => settle(new Error(session.blocked ?? `it did not answer within ${CONFIRM_MS / 1000} s`)), CONFIRM_MS)
+      const patience = setTimeout(() => settle(silence(session)), ANSWER_MS)
       const settle = (error: unknown) => {
         clearTimeout(patience)
         session.unconfirmed.delete(one)
@@ -149,7 +176,7 @@ export class Outbox {
       }
       session.unconfirmed.add(one)
       try {
-        full = !hand(session.channel, celery, settle)
+        full = !write(session.channel, celery, settle)
       } catch (error) {
         settle(error)
       }
@@ -158,7 +185,8 @@ export class Outbox {
     return { confirmed, full }
   }
 
-  private failureOf(session: Session, { message, returned }: Unconfirmed, error: unknown): Error | null {
+  private failureOf(session: Session, one: Unconfirmed, error: unknown): Error | null {
+    const { message, returned } = one
     const { id, queue, exchange, routingKey } = message
     if (returned !== null) {
       this.queues.forget(message)
@@ -174,14 +202,20 @@ export class Outbox {
         hint: 'give it shorter headers',
       })
     }
-    const refused = session.failure
-    if (refused) return new UnavailableError(`RabbitMQ refused the message of task ${id}: ${refused.message}`, { cause: refused })
+    if (session.failure) {
+      this.queues.forget(message)
+      const { error: cause, over } = session.failure
+      const Refusal = over.size === 1 && over.has(one) ? RefusedMessageError : TakenAlongError
+      return new Refusal(`RabbitMQ refused the message of task ${id}: ${cause.message}`, { cause })
+    }
     return this.link.unavailable(`did not confirm the message of task ${id}`, session.lost ?? error)
   }
 }
 
+const silence = ({ blocked }: Session): Error => new Error(blocked ?? `it did not answer within ${ANSWER_MS / 1000} s`)
+
 /** False: the channel has more to send than it likes to hold. */
-function hand(
+function write(
   channel: ConfirmChannel,
   { exchange, routingKey, properties, headers, body }: CeleryMessage,
   settle: (error: unknown) => void,

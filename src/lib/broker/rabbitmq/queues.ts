@@ -1,6 +1,7 @@
 import type { Channel, ChannelModel } from 'amqplib'
 import { ConfigurationError } from '../../task/errors.js'
 import type { Destination } from '../../task/routing.js'
+import { answer } from './link.js'
 
 /** Arguments of queues that are not declared as Celery declares its own, such as `{ "x-max-priority": 10 }`, by their names. */
 export type QueueArguments = Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>>
@@ -48,7 +49,7 @@ export class Queues {
     }
     let looking = this.declared.get(what)
     if (looking === undefined) {
-      looking = look()
+      looking = answer(look())
       this.declared.set(what, looking)
       looking.catch(() => this.declared.delete(what))
     }
@@ -93,6 +94,6 @@ async function refusalOf(connection: ChannelModel, ask: (channel: Channel) => Pr
     if (error instanceof Error && 'code' in error && [...REFUSED, NOT_FOUND].includes(Number(error.code))) return error
     throw error
   }
-  await channel.close()
+  channel.close().catch(() => {}) // not waited for: where the connection is lost meanwhile, amqplib never answers
   return null
 }
