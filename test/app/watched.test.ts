@@ -4,6 +4,7 @@ import { findTask } from '../../src/lib/ledger/find.js'
 import type { TaskRow } from '../../src/lib/ledger/row.js'
 import { copyOf, type ResendTerms } from '../../src/lib/publish/resend.js'
 import { beatSession, beginSession } from '../../src/lib/watch/session.js'
+import { itOnSqlBroker } from '../helpers/databases.js'
 import { type Columns, putRow } from '../helpers/rows.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
 
@@ -19,7 +20,7 @@ const refusal = (w: World, row: TaskRow, terms: ResendTerms = {}, broker = RABBI
   refusalOfWatched(row, terms, broker, w.database, w.clock.now())
 
 describe('a watched task that is to be sent again', () => {
-  it('is refused where the broker leads to no worker of Celery’s, whatever is forced', async () => {
+  itOnSqlBroker('is refused where the broker leads to no worker of Celery’s, whatever is forced', async () => {
     await using w = await openWorld()
     const row = await watchedRow(w, { status: 'FAILURE' })
     for (const broker of ['sql:', 'redis://:secret@host']) {

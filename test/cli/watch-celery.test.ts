@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import type { TaskRow } from '../../src/lib/ledger/row.js'
-import { CelerySite, openVhost, type Vhost } from '../helpers/celery.js'
+import { CelerySite } from '../helpers/celery.js'
 import { needs } from '../helpers/services.js'
 import { ended, openSite, type Site } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
+import { openVhost, type Vhost } from '../helpers/vhost.js'
 
 /** Seconds. */
 const LEASE = '3'

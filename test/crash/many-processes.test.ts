@@ -21,7 +21,7 @@ async function executions(file: string): Promise<Map<string, number>> {
   return found
 }
 
-const environment = (w: World) => ({ TASKLEDGER_DATABASE: w.url })
+const environment = (w: World) => w.env
 
 /** The message that a scheduled task became: its id and when it was sent. */
 interface SentAs {

@@ -5,9 +5,10 @@ import { type Databases, POSTGRES, SQLITE } from '../helpers/databases.js'
 import { type OwnPostgres, type OwnRabbit, ownPostgres, ownRabbit } from '../helpers/own-server.js'
 import { postgresSuite } from '../helpers/postgres.js'
 import { TcpProxy } from '../helpers/proxy.js'
-import { openProxy, openRabbit, RABBITMQ } from '../helpers/rabbitmq.js'
+import { openProxy, openRabbit } from '../helpers/rabbitmq.js'
 import { needs } from '../helpers/services.js'
 import { until } from '../helpers/until.js'
+import { RABBITMQ } from '../helpers/vhost.js'
 import { openWorld, type World } from '../helpers/world.js'
 
 /** Seconds. */

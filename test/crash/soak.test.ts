@@ -41,7 +41,7 @@ const ROLES = [
 ] as const
 
 const sideEffects = (w: World) => join(w.folder, 'side-effects')
-const environment = (w: World) => ({ TASKLEDGER_DATABASE: w.url, TASKLEDGER_LEASE: String(LEASE_S), TASKLEDGER_MAX_DELIVERIES: '1000' })
+const environment = (w: World) => ({ ...w.env, TASKLEDGER_LEASE: String(LEASE_S), TASKLEDGER_MAX_DELIVERIES: '1000' })
 
 /** All programs at once, one of them killed and replaced again and again. Returns the ids that publishers said were accepted. */
 async function soak(w: World, processes: Processes): Promise<Set<string>> {

@@ -12,7 +12,7 @@ import { openWorld, type World } from '../helpers/world.js'
 const call = (w: World, task: string, ...args: number[]) => w.app.signature<unknown>(task).clone(args)
 
 const worker = (processes: Processes, w: World) =>
-  processes.command(['worker', '--app', './test/fixtures/articles.mjs'], { TASKLEDGER_DATABASE: w.url, TASKLEDGER_LEASE: '1' })
+  processes.command(['worker', '--app', './test/fixtures/articles.mjs'], { ...w.env, TASKLEDGER_LEASE: '1' })
 
 const article = (w: World, id: number, thumbnail = call(w, 'generate_thumbnail')) =>
   chain(call(w, 'process_article', id), thumbnail, call(w, 'notify_subscribers')).onError(

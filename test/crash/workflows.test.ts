@@ -55,7 +55,7 @@ describe('many processes at work on chords', () => {
     this.timeout(DEADLINE_MS + 20_000)
     await using w = await openStage()
     await using processes = new Processes()
-    const eight = Array.from({ length: 8 }, () => processes.command([...WORKER, '--no-sender'], { TASKLEDGER_DATABASE: w.url }))
+    const eight = Array.from({ length: 8 }, () => processes.command([...WORKER, '--no-sender'], w.env))
     const sent = await sendAll(w)
     const all = sent.flatMap(idsOf)
     await until(async () => (await w.app.tasks.count({ statuses: ['SUCCESS'] })) >= all.length, 'everything to succeed', DEADLINE_MS)
@@ -70,7 +70,7 @@ describe('many processes at work on chords', () => {
     await using w = await openStage({ settings: { lease: 1 } })
     await using processes = new Processes()
     await watchFinalRows(w.database)
-    const environment = { TASKLEDGER_DATABASE: w.url, TASKLEDGER_LEASE: '1', TASKLEDGER_MAX_DELIVERIES: '1000' }
+    const environment = { ...w.env, TASKLEDGER_LEASE: '1', TASKLEDGER_MAX_DELIVERIES: '1000' }
     const start = (): Running => processes.command(WORKER, environment)
     const sent = await sendAll(w)
     const total = sent.flatMap(idsOf).length

@@ -1,37 +1,10 @@
-import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { Running } from './processes.js'
 import { ROOT, runProgram } from './run.js'
 import { PYTHON } from './services.js'
 import { until } from './until.js'
 
 const FOLDER = `${ROOT}test/fixtures/celery`
-
-/** A vhost of the RabbitMQ at 127.0.0.1 for one suite. */
-export interface Vhost extends AsyncDisposable {
-  readonly url: string
-  /** The names of its queues that begin so. */
-  queues(prefix: string): Promise<string[]>
-}
-
-export async function openVhost(): Promise<Vhost> {
-  const name = `taskledger-test-${randomUUID()}`
-  const control = async (...args: string[]) => {
-    const { code, stdout, stderr } = await runProgram('rabbitmqctl', ['-q', ...args])
-    assert.equal(code, 0, stderr)
-    return stdout
-  }
-  await control('add_vhost', name)
-  await control('set_permissions', '-p', name, 'guest', '.*', '.*', '.*')
-  return {
-    url: `amqp://guest:guest@127.0.0.1:5672/${name}`,
-    queues: async (prefix) => (await control('list_queues', '-p', name, 'name')).split('\n').filter((queue) => queue.startsWith(prefix)),
-    async [Symbol.asyncDispose]() {
-      await control('delete_vhost', name)
-    },
-  }
-}
 
 /** [task, args, options of send_task]; `revoke` and `terminate` take the id of a task. */
 export type Published = readonly [task: string, args: readonly unknown[], options?: Readonly<Record<string, unknown>>]

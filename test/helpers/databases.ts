@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { type Brokers, EMBEDDED, RABBIT, rabbitSuite } from './brokers.js'
 import { giveDatabase, mysqlSuite, mysqlUrlOf, takeDatabase } from './mysql.js'
 import { giveSchema, postgresSuite, takeSchema, urlOf } from './postgres.js'
 
@@ -38,44 +39,69 @@ export const MYSQL: Databases<'MySQL'> = {
   },
 }
 
-let chosen: Databases = SQLITE
+/** What the worlds of a suite are made of. */
+interface Ground {
+  readonly ledger: typeof SQLITE | typeof POSTGRES | typeof MYSQL
+  readonly broker: typeof EMBEDDED | typeof RABBIT
+}
 
-/** The kind of database that worlds are in which are not told. */
-export const current = (): Databases => chosen
+const USUAL: Ground = { ledger: SQLITE, broker: EMBEDDED }
 
-const isSqlite = (): boolean => chosen === SQLITE
+let chosen: Ground = USUAL
 
-/** A test of what only SQLite does, in a suite that runs on others as well. */
+/** What worlds are made of that are not told. */
+export const current = (): { readonly ledger: Databases; readonly broker: Brokers } => chosen
+
+/** A test of what only SQLite does, with the messages in it, in a suite that runs on others as well. */
 export const itOnSqlite = (title: string, test: Mocha.AsyncFunc): void => {
-  if (isSqlite()) it(title, test)
+  if (chosen.ledger === SQLITE && chosen.broker === EMBEDDED) it(title, test)
+}
+
+/** A test of what only the embedded broker does, or only its table shows, in a suite that runs with others as well. */
+export const itOnSqlBroker = (title: string, test: Mocha.AsyncFunc): void => {
+  if (chosen.broker === EMBEDDED) it(title, test)
 }
 
 /** What is said or asked in words of each database's own. */
 export const inWordsOf = <T>(words: { readonly sqlite: T; readonly postgres: T; readonly mysql: T }): T =>
-  chosen === SQLITE ? words.sqlite : chosen === POSTGRES ? words.postgres : words.mysql
+  chosen.ledger === SQLITE ? words.sqlite : chosen.ledger === POSTGRES ? words.postgres : words.mysql
 
-const SUITES = { PostgreSQL: postgresSuite, MySQL: mysqlSuite }
+type SuiteBody = (this: Mocha.Suite) => void
 
-/**
- * Runs the suites of these files (`ledger/moves` is test/ledger/moves.test.ts) once more, with their worlds in a server's database. Only
- * for the top of a test file.
- */
-export async function suitesOn(databases: typeof POSTGRES | typeof MYSQL, files: readonly string[]): Promise<void> {
-  let own: Mocha.Suite | undefined
-  SUITES[databases.name](function () {
-    own = this
-    before(() => choose(databases))
-    after(() => choose(SQLITE))
-  })
-  const root = own?.parent
-  if (!root) throw new Error('suitesOn was called inside a suite')
-  const others = root.suites.length
-  choose(databases)
-  for (const file of files) await import(`../${file}.test.ts?${databases.name}`)
-  choose(SQLITE)
-  for (const suite of root.suites.splice(others)) own?.addSuite(suite)
+const SUITES: Readonly<Record<Ground['ledger' | 'broker']['name'], (suite: SuiteBody) => void>> = {
+  SQLite: (suite) => describe('with SQLite', suite),
+  PostgreSQL: postgresSuite,
+  MySQL: mysqlSuite,
+  'sql:': (suite) => describe('with the embedded broker', suite),
+  RabbitMQ: rabbitSuite,
 }
 
-function choose(databases: Databases): void {
-  chosen = databases
+/**
+ * Runs the suites of these files (`ledger/moves` is test/ledger/moves.test.ts) once more, with their worlds in a server's database, or
+ * their messages in a broker. Only for the top of a test file.
+ */
+export async function suitesOn(differs: Partial<Ground>, files: readonly string[]): Promise<void> {
+  const ground = { ...USUAL, ...differs }
+  let own: Mocha.Suite | undefined
+  SUITES[ground.ledger.name](() => {
+    SUITES[ground.broker.name](function () {
+      own = this
+      before(() => choose(ground))
+      after(() => choose(USUAL))
+    })
+  })
+  const root = own?.parent?.parent
+  if (!root?.root) throw new Error('suitesOn was called inside a suite')
+  const others = root.suites.length
+  choose(ground)
+  for (const file of files) await import(`../${file}.test.ts?${ground.ledger.name}&${ground.broker.name}`)
+  choose(USUAL)
+  for (const suite of root.suites.splice(others)) {
+    own?.addSuite(suite)
+    if (ground.broker === RABBIT) suite.eachTest((test) => void test.timeout(2 * test.timeout())) // rabbitmqctl takes a second and more
+  }
+}
+
+function choose(ground: Ground): void {
+  chosen = ground
 }

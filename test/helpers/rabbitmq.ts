@@ -2,9 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { type Channel, type ChannelModel, connect } from 'amqplib'
 import type { Settings } from '../../src/lib/app/settings.js'
 import { TcpProxy } from './proxy.js'
+import { RABBITMQ } from './vhost.js'
 import { openWorld, type World } from './world.js'
-
-export const RABBITMQ = 'amqp://guest:guest@127.0.0.1:5672'
 
 /** Queues of one test: names that nobody else uses, and a channel of the test's own. `await using` deletes what has such a name. */
 export interface Rabbit extends AsyncDisposable {

@@ -34,6 +34,7 @@ export async function needs(suite: Mocha.Context, ...names: readonly Service[]):
 export function serviceSuite(service: string, answers: () => Promise<unknown>, suite: (this: Mocha.Suite) => void): void {
   describe(`with ${service}`, function () {
     before(`is there a ${service}?`, async function () {
+      this.timeout(120_000)
       await answers().catch((error) => missing(this, service, error))
     })
     suite.call(this)

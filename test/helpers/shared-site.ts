@@ -5,11 +5,11 @@ import { createInterface } from 'node:readline'
 import { findTask } from '../../src/lib/ledger/find.js'
 import type { TaskRow } from '../../src/lib/ledger/row.js'
 import type { Json, JsonObject } from '../../src/lib/task/json.js'
-import { openVhost } from './celery.js'
 import { Running } from './processes.js'
 import { ROOT } from './run.js'
 import { PYTHON } from './services.js'
 import { until } from './until.js'
+import { openVhost } from './vhost.js'
 import { openWorld, type World } from './world.js'
 
 /** A task that ran in Celery, as test/fixtures/celery/shared.py writes it down. */

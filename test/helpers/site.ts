@@ -33,9 +33,9 @@ export interface Site extends World {
 
 export async function openSite(settings: Readonly<Record<string, string>> = {}): Promise<Site> {
   const world = await openWorld({ now: Date.now })
-  const { folder, url, database } = world
+  const { folder, env, database } = world
   const processes = new Processes()
-  const environment = { TASKLEDGER_DATABASE: url, TZ: 'UTC', ...settings }
+  const environment = { ...env, TZ: 'UTC', ...settings }
   const options = ({ env, input }: SiteOptions) => ({ cwd: folder, env: { ...environment, ...env }, ...(input !== undefined && { input }) })
   return {
     ...world,

@@ -13,10 +13,11 @@ import { newTaskId } from '../../src/lib/task/id.js'
 import type { Json } from '../../src/lib/task/json.js'
 import type { Canvas, SignatureOptions, TaskSignature } from '../../src/lib/task/signature.js'
 import { OutsideBroker } from './outside.js'
-import { openRabbit, RABBITMQ } from './rabbitmq.js'
+import { openRabbit } from './rabbitmq.js'
 import { renamed } from './renamed.js'
 import { needs } from './services.js'
 import { until } from './until.js'
+import { RABBITMQ } from './vhost.js'
 import { openWorld, type World, type WorldOptions } from './world.js'
 
 export const BROKERS = ['embedded', 'outside'] as const

@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { App } from '../../src/lib/app/app.js'
 import type { Parts } from '../../src/lib/app/parts.js'
 import type { Settings } from '../../src/lib/app/settings.js'
+import type { Broker } from '../../src/lib/broker/broker.js'
 import type { Failpoint } from '../../src/lib/task/failpoint.js'
+import type { Carrier } from './brokers.js'
 import { current, type Databases } from './databases.js'
 
 /** When every world begins, unless it is given another clock. */
@@ -27,6 +29,10 @@ export interface Member extends Omit<Parts, 'now'> {
 export interface World extends Member, AsyncDisposable {
   readonly folder: string
   readonly url: string
+  /** Has a program work in it: the address of its ledger, and that of its broker. */
+  readonly env: Readonly<Record<string, string>>
+  /** What carries its messages; null: the ledger. */
+  readonly carrier: Carrier | null
   readonly clock: Clock
   /** A second program on the same ledger: a connection of its own, the same clock. */
   join(settings?: Partial<Settings>): Promise<Member>
@@ -43,13 +49,21 @@ export interface WorldOptions {
 }
 
 /** A migrated ledger, with broker, publisher, sender and app joined as a program joins them. */
-export async function openWorld({ settings = {}, now = () => DAWN, failpoint, databases = current() }: WorldOptions = {}): Promise<World> {
+export async function openWorld({
+  settings = {},
+  now = () => DAWN,
+  failpoint,
+  databases = current().ledger,
+}: WorldOptions = {}): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), 'taskledger-test-'))
   const { url, remove } = await databases.make(folder)
+  const carrier = await current().broker.make()
   const apps: App[] = []
+  const brokers: Broker[] = []
   const close = async () => {
     for (const app of apps) await app.close()
     await remove()
+    await carrier?.remove(brokers)
     await rm(folder, { recursive: true, force: true })
   }
   let moved = 0
@@ -61,7 +75,12 @@ export async function openWorld({ settings = {}, now = () => DAWN, failpoint, da
     },
   }
   const make = (own: Partial<Settings>): App => {
-    const app = new App({ code: { database: url, ...own }, env: {}, cwd: folder }, 'write', clock.now, failpoint)
+    const app = new App(
+      { code: { database: url, ...(carrier && { broker: carrier.url }), ...own }, env: {}, cwd: folder },
+      'write',
+      clock.now,
+      failpoint,
+    )
     apps.push(app)
     return app
   }
@@ -70,13 +89,16 @@ export async function openWorld({ settings = {}, now = () => DAWN, failpoint, da
     app.on('error', (error) => {
       errors.push(error)
     })
-    return { ...(await app['parts']()), app, errors }
+    const parts = await app['parts']()
+    brokers.push(parts.broker)
+    return { ...parts, app, errors }
   }
   try {
     const app = make(settings)
     await app.migrate()
     const joinLedger = async (own = settings) => open(make(own))
-    return { ...(await open(app)), folder, url, clock, join: joinLedger, [Symbol.asyncDispose]: close }
+    const env = { TASKLEDGER_DATABASE: url, ...(carrier && { TASKLEDGER_BROKER: carrier.url }) }
+    return { ...(await open(app)), folder, url, env, carrier, clock, join: joinLedger, [Symbol.asyncDispose]: close }
   } catch (error) {
     await close()
     throw error

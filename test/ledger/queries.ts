@@ -229,7 +229,8 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   unpublished: (sql) => record.unpublished(sql, ['id-0000400', 'id-0000401']),
   markPublished: [
     (sql) => record.markPublished(sql, aMessage({ id: 'id-0000400' }), STORED, DAWN),
-    (sql) => record.markPublished(sql, aMessage({ id: 'id-0000400' }), STORED, DAWN, DAWN),
+    (sql) => record.markPublished(sql, aMessage({ id: 'id-0000400' }), STORED, DAWN, { updated_at: DAWN, retries: 0, eta: null }),
+    (sql) => record.markPublished(sql, aMessage({ id: 'id-0000400' }), STORED, DAWN, { updated_at: DAWN, retries: 1, eta: DAWN }),
   ],
 
   findStale: [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Redaction } from '../../src/lib/ledger/arguments.js'
 import { findTask } from '../../src/lib/ledger/find.js'
-import { markPublished, recordTask, recordTaskIfNew } from '../../src/lib/ledger/record.js'
+import { cutPublished, markPublished, recordTask, recordTaskIfNew, unpublished } from '../../src/lib/ledger/record.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
 import type { Json, JsonObject } from '../../src/lib/task/json.js'
 import { inWordsOf } from '../helpers/databases.js'
@@ -99,5 +99,30 @@ describe('the row of a task', () => {
     assert.deepEqual([await mark('task-1', DAWN + 1), await mark('task-1', DAWN + 2), await mark('task-2', DAWN + 3)], [true, false, false])
     const { published_at, updated_at } = await storedRow(w.database, 'task-1')
     assert.deepEqual([published_at, updated_at], [DAWN + 1, DAWN + 1])
+  })
+
+  for (const [what, change] of [
+    ['a retry', "status = 'RETRY', retries = 1, eta = ?"],
+    ['its turn by a rate', 'eta = ?'],
+  ] as const) {
+    it(`is not confirmed by the message before when it waits for ${what} meanwhile, within the same millisecond`, async () => {
+      await using w = await openWorld()
+      await putRow(w.database, { task_id: 'task-1', published_at: null })
+      const since = (await unpublished(w.database, ['task-1'])).get('task-1')
+      await w.database.run(`UPDATE task_result SET ${change}`, [DAWN + 60_000])
+      assert.ok(since)
+      assert.equal(await w.database.write((sql) => markPublished(sql, aMessage(), stored(), DAWN, since)), false)
+      assert.equal((await storedRow(w.database, 'task-1')).published_at, null)
+    })
+  }
+
+  it('keeps nothing of what is to be cut once it is published, and what its worker has noted on it', async () => {
+    await using w = await openWorld()
+    await putRow(w.database, { task_id: 'task-1', options: '{"chain":[{"kwargs":{"token":"secret"}}],"acksLate":true}' })
+    const cut = { args: '[]', kwargs: '{}', options: '{"chain":[{"kwargs":{"token":"[redacted]"}}],"redacted":["kwargs.token"]}' }
+    await w.database.write((sql) => cutPublished(sql, aMessage(), cut))
+    const { options } = await storedRow(w.database, 'task-1')
+    assert.ok(!options.includes('secret'), options)
+    assert.deepEqual(JSON.parse(options), { ...JSON.parse(cut.options), acksLate: true })
   })
 })

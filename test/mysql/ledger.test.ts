@@ -1,6 +1,6 @@
 import { MYSQL, suitesOn } from '../helpers/databases.js'
 
-await suitesOn(MYSQL, [
+await suitesOn({ ledger: MYSQL }, [
   'ledger/moves',
   'ledger/record',
   'ledger/attempts',

@@ -1,6 +1,6 @@
 import { MYSQL, suitesOn } from '../helpers/databases.js'
 
-await suitesOn(MYSQL, [
+await suitesOn({ ledger: MYSQL }, [
   'database/database',
   'database/migrate',
   'broker/sql-broker',

@@ -1,6 +1,6 @@
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
 
-await suitesOn(POSTGRES, [
+await suitesOn({ ledger: POSTGRES }, [
   'ledger/moves',
   'ledger/record',
   'ledger/row',

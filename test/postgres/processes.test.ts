@@ -1,3 +1,3 @@
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
 
-await suitesOn(POSTGRES, ['crash/many-processes', 'crash/killed-worker'])
+await suitesOn({ ledger: POSTGRES }, ['crash/many-processes', 'crash/killed-worker'])

@@ -139,6 +139,7 @@ describe('a workflow that is published', () => {
     assert.deepEqual(await kept(), [])
     await using _ = working(w.app)
     await w.ended(...idsOf(whole))
+    if (w.carrier) await until(async () => (await kept()).length === 0, 'the last confirms to be noted')
     assert.deepEqual(await kept(), [])
     assert.deepEqual(
       heard,

@@ -3,9 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { chain } from '../../src/lib/app/canvas.js'
-import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { SoftTimeLimitExceeded } from '../../src/lib/task/ending.js'
 import { childrenOf } from '../helpers/alive.js'
+import { assertMessages, countMessages } from '../helpers/messages.js'
 import { until } from '../helpers/until.js'
 import { gate, pooled, working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -142,7 +142,7 @@ describe('a hard time limit', () => {
       (await historyOf(w, result.id)).map(({ kind, errorType }) => [kind, errorType]),
       [['lost', 'TimeLimitExceeded']],
     )
-    await until(async () => !(await hasMessage(w.database, result.id)), 'the message to be acked')
+    await until(async () => (await countMessages(w)) === 0, 'the message to be acked')
   })
 
   it('in the async pool fails the task, gives its slot to another, and what the body says later changes nothing', async () => {
@@ -194,7 +194,7 @@ describe('a hard time limit', () => {
     const result = await task.delay()
     assert.equal(String(await result.get(UNTHROWN)), 'WorkerLostError: delivered 2 times, and no worker lived to finish it')
     assert.equal(runs, 2)
-    assert.equal(await hasMessage(w.database, result.id), false)
+    await assertMessages(w, 0)
   })
 })
 

@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { chain, group } from '../../src/lib/app/canvas.js'
-import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { MAX_JSON_BYTES } from '../../src/lib/task/json.js'
+import { assertMessages } from '../helpers/messages.js'
 import { ROOT } from '../helpers/run.js'
 import { until } from '../helpers/until.js'
 import { gate, pooled, working } from '../helpers/working.js'
@@ -199,7 +199,7 @@ describe('a task that fails', () => {
     await using _ = working(w.app)
     const result = await w.app.sendTask('unknown')
     assert.equal(String(await result.get(UNTHROWN)), "NotRegistered: no task named 'unknown' is registered; this worker knows known")
-    assert.equal(await hasMessage(w.database, result.id), false)
+    await assertMessages(w, 0)
   })
 })
 
@@ -217,7 +217,7 @@ describe('a task that has expired', () => {
     assert.equal(await late.state(), 'REVOKED')
     assert.equal(await inTime.get(SOON), 1)
     assert.equal(runs, 1)
-    assert.equal(await hasMessage(w.database, late.id), false)
+    await assertMessages(w, 0)
   })
 })
 
@@ -241,7 +241,7 @@ describe('a task whose result is ignored', () => {
     here.worker.stop()
     await here.ended
     assert.equal(await w.app.tasks.get(result.id), null)
-    assert.equal(await hasMessage(w.database, result.id), false)
+    await assertMessages(w, 0)
   })
 
   it('by the call, or not by the call: the call wins over the task', async () => {

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { alive, childrenOf } from '../helpers/alive.js'
+import { assertMessages } from '../helpers/messages.js'
 import { ROOT } from '../helpers/run.js'
 import { ended, openSite } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
@@ -154,7 +154,7 @@ describe('a child of the pool', () => {
       const result = await w.app.sendTask(name, name === 'exit' ? [7] : [side(w)])
       assert.equal(String(await result.get(UNTHROWN)), `WorkerLostError: the process that ran the task ended early: ${how}`)
       assert.deepEqual([await result.state(), await kinds(w, result.id)], ['FAILURE', ['lost']])
-      assert.equal(await hasMessage(w.database, result.id), false)
+      await assertMessages(w, 0)
       const after = await (await w.app.sendTask('pid')).get(SOON)
       assert.notEqual(after, before)
       if (name.startsWith('die')) assert.equal((await runs(w)).length, 1)
@@ -201,8 +201,8 @@ describe('a child of the pool', () => {
     assert.equal(String(await result.get(UNTHROWN)), 'WorkerLostError: delivered 2 times, and no worker lived to finish it')
     assert.equal((await runs(w)).length, 2)
     assert.equal(await result.state(), 'FAILURE')
-    assert.equal(await hasMessage(w.database, result.id), false)
     await good.get(SOON)
+    await assertMessages(w, 0)
   })
 
   it('is replaced after maxTasksPerChild', async () => {

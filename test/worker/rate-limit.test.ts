@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
 import { rateIntervalMs } from '../../src/lib/task/rate-limit.js'
+import { assertMessages, countMessages } from '../helpers/messages.js'
 import { until } from '../helpers/until.js'
 import { working } from '../helpers/working.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
@@ -74,8 +74,8 @@ describe('a rate-limited task', () => {
     for (const [n, { id }] of waiting.entries()) {
       const row = await rowOf(w, id)
       assert.deepEqual([row.status, row.eta, row.publishedAt], ['PENDING', new Date(DAWN + (n + 1) * MINUTE), null])
-      assert.equal(await hasMessage(w.database, id), false)
     }
+    await assertMessages(w, 0)
 
     w.clock.advance(2 * MINUTE)
     assert.deepEqual(
@@ -85,7 +85,8 @@ describe('a rate-limited task', () => {
     w.clock.advance(1)
     await w.app.tasks.sendScheduled()
     for (const result of waiting) await result.get(SOON)
-    assert.deepEqual(started, [first?.id, ...waiting.map(({ id }) => id)])
+    const ids = [first?.id, ...waiting.map(({ id }) => id)]
+    assert.deepEqual(w.carrier ? started.toSorted() : started, w.carrier ? ids.toSorted() : ids) // a server is handed them side by side
   })
 
   it('has a rate of its own: another task of the same rate starts at once', async () => {
@@ -146,7 +147,7 @@ describe('a rate-limited task', () => {
       await here.ended
       assert.equal(await w.app.tasks.count({ statuses: ['SUCCESS'] }), ignoreResult ? 0 : 2)
       assert.equal(await w.app.tasks.count(), ignoreResult ? 0 : 2)
-      assert.deepEqual(await w.database.all('SELECT * FROM task_message', []), [])
+      await assertMessages(w, 0)
     })
   }
 
@@ -163,7 +164,7 @@ describe('a rate-limited task', () => {
     await until(async () => (await result.state()) === 'RETRY', 'the retry')
     const { eta } = await rowOf(w, result.id)
     await w.broker.publish([message])
-    await until(async () => !(await hasMessage(w.database, result.id)), 'the duplicate to be acked')
+    await until(async () => (await countMessages(w)) === 0, 'the duplicate to be acked')
     assert.deepEqual((await rowOf(w, result.id)).eta, eta)
     assert.deepEqual(seen, [0])
   })

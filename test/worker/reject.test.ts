@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import { Ignore, Reject } from '../../src/lib/task/ending.js'
+import { assertMessages } from '../helpers/messages.js'
 import { until } from '../helpers/until.js'
 import { gate, working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -29,7 +29,7 @@ describe('a task that throws Ignore', () => {
       const { status, errorType, finishedAt, leaseUntil } = await rowOf(w, result.id)
       assert.deepEqual([status, errorType, finishedAt, leaseUntil], ['IGNORED', null, new Date(w.clock.now()), null])
       assert.deepEqual(await linesOf(w, result.id), [])
-      assert.equal(await hasMessage(w.database, result.id), false)
+      await assertMessages(w, 0)
       here.worker.stop()
       await here.ended
       assert.deepEqual(told, ['skip'])
@@ -53,7 +53,7 @@ describe('a task that throws Reject', () => {
       assert.equal(String(await result.get(UNTHROWN)), 'Reject: not for me')
       assert.equal(await result.state(), 'FAILURE')
       assert.deepEqual(await linesOf(w, result.id), [['rejected', 'Reject', 'not for me']])
-      assert.equal(await hasMessage(w.database, result.id), false)
+      await assertMessages(w, 0)
       assert.equal(runs, 1)
     })
 
@@ -74,7 +74,7 @@ describe('a task that throws Reject', () => {
           await here.ended
         }
         assert.deepEqual(seen, [0, 0, 0])
-        assert.equal(await hasMessage(w.database, result.id), false)
+        await assertMessages(w, 0)
         if (ignoreResult) {
           assert.equal(await w.app.tasks.get(result.id), null)
           assert.deepEqual(await w.database.all('SELECT * FROM task_attempt', []), [])
@@ -104,7 +104,7 @@ describe('a task that throws Reject', () => {
       await here.ended
       assert.equal(await result.state(), 'FAILURE')
       assert.equal(runs, 3)
-      assert.equal(await hasMessage(w.database, result.id), false)
+      await assertMessages(w, 0)
       assert.deepEqual(
         await linesOf(w, result.id),
         ['not now', 'not now', 'not now (rejected 3 times)'].map((message) => ['rejected', 'Reject', message]),
@@ -185,7 +185,7 @@ describe('a failure of a task whose result is ignored', () => {
       assert.deepEqual(await linesOf(w, failed.id), [['failure', 'RangeError', 'boom']])
       for (const { id } of others) assert.equal(await w.app.tasks.get(id), null)
       assert.equal(await w.app.tasks.count(), 1)
-      assert.deepEqual(await w.database.all('SELECT * FROM task_message', []), [])
+      await assertMessages(w, 0)
     })
   }
 })

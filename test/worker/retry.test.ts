@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { defineTask, type TaskOptions } from '../../src/lib/app/task.js'
-import { hasMessage } from '../../src/lib/broker/sql/messages.js'
 import type { TaskDefinition } from '../../src/lib/task/definition.js'
 import { SETTABLE_DEFAULTS } from '../../src/lib/task/options.js'
 import type { RetryOptions } from '../../src/lib/task/retry-policy.js'
 import { AsyncPool } from '../../src/lib/worker/pool/async-pool.js'
 import { Worker } from '../../src/lib/worker/worker.js'
+import { assertMessages } from '../helpers/messages.js'
 import { until } from '../helpers/until.js'
 import { working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -57,7 +57,7 @@ describe('task.retry()', () => {
     assert.deepEqual([waiting.queue, waiting.priority, waiting.options.headers], ['mail', 3, { h: 1 }])
     assert.deepEqual([waiting.publishedAt, waiting.finishedAt, waiting.workerId, waiting.leaseUntil], [null, null, null, null])
     assert.deepEqual([waiting.errorType, waiting.errorMessage], ['BadGateway', '502'])
-    assert.equal(await hasMessage(w.database, result.id), false)
+    await assertMessages(w, 0)
 
     w.clock.advance(200) // due at this very instant, and not sent: not before means after
     assert.deepEqual(await w.app.tasks.sendScheduled(), [])

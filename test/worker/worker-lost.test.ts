@@ -137,6 +137,8 @@ describe('a row whose worker vanished', () => {
 })
 
 const APP = ['--app', 'test/fixtures/pool-app.mjs']
+/** RabbitMQ hands messages to a worker that is paused until it has missed its heartbeat. */
+const hasty = ({ carrier }: Site) => (carrier ? ['--broker', `${carrier.url}?heartbeat=1`] : [])
 const side = (site: Site) => join(site.folder, 'side-effects')
 
 async function runs(site: Site): Promise<string[]> {
@@ -188,7 +190,7 @@ describe('a worker process that is paused for longer than its lease, and goes on
     it(`has its answer kept as a late-result line; the row stays what the rescuer made it: onWorkerLost ${lost}`, async () => {
       await using site = await openSite({ TASKLEDGER_LEASE: '1' })
       const door = join(site.folder, 'door')
-      const paused = site.start('worker', ...APP)
+      const paused = site.start('worker', ...APP, ...hasty(site))
       const result = await site.app.sendTask(`wait_${lost}`, [door])
       const started = await until(async () => {
         const row = await rowOf(site, result.id)
@@ -239,7 +241,7 @@ describe('a worker that cannot renew its lease', () => {
     const complaints = w.errors.length
     await until(() => w.errors.length >= complaints + 3, 'three more complaints')
     assert.equal(await result.state(), 'PENDING')
-    assert.deepEqual(await w.database.all('SELECT deliveries FROM task_message', []), [{ deliveries: 0 }])
+    if (!w.carrier) assert.deepEqual(await w.database.all('SELECT deliveries FROM task_message', []), [{ deliveries: 0 }])
     await allow(w.database, 'mute', 'task_worker')
     assert.equal(await result.get(SOON), 'done')
   })

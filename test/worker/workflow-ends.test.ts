@@ -200,7 +200,7 @@ for (const broker of SERVED) {
   })
 }
 
-for (const broker of BROKERS) {
+for (const broker of SERVED) {
   describe(`the body of a chord, with the ${broker} broker`, () => {
     needsServer(broker)
 

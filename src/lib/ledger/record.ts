@@ -98,33 +98,41 @@ export async function recordTaskIfNew(sql: Sql, message: TaskMessage, stored: St
   return insertIfNew(sql, INSERT, 'task_id', bindings(message, stored, beginning))
 }
 
-/** When each row that waits for a broker was last changed, by task id. Others are not among them. */
-export async function unpublished(sql: Sql, taskIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
-  const rows = await sql.all<{ task_id: string; updated_at: number }>(
-    `SELECT task_id, updated_at FROM task_result WHERE published_at IS NULL AND finished_at IS NULL AND ${sql.dialect.among('task_id')}`,
+/** What tells for which message a row waits that no broker has confirmed. */
+export interface Unpublished {
+  readonly updated_at: number
+  readonly retries: number
+  readonly eta: number | null
+}
+
+/** Each row that waits for a broker, by task id. Others are not among them. */
+export async function unpublished(sql: Sql, taskIds: readonly string[]): Promise<ReadonlyMap<string, Unpublished>> {
+  const rows = await sql.all<Unpublished & { readonly task_id: string }>(
+    `SELECT task_id, updated_at, retries, eta FROM task_result WHERE published_at IS NULL AND finished_at IS NULL AND ${sql.dialect.among('task_id')}`,
     [JSON.stringify(taskIds)],
   )
-  return new Map(rows.map((row) => [row.task_id, row.updated_at]))
+  return new Map(rows.map((row) => [row.task_id, row]))
 }
 
 /**
  * Notes that the broker confirmed the message of a row that waited for it. False: somebody noted it before.
  *
- * @param unchangedSince the row's last change before the message was sent: one that a worker has made wait again meanwhile waits
- * for another message. Default: whatever it is
+ * @param since the row before the message was sent: one that a worker has made wait again meanwhile waits for another message, and
+ * their clocks may say the same. Default: whatever it is
  */
 export async function markPublished(
   sql: Sql,
   message: TaskMessage,
   stored: StoredArguments,
   now: number,
-  unchangedSince?: number,
+  since?: Unpublished,
 ): Promise<boolean> {
-  const unchanged = unchangedSince === undefined ? '' : ' AND updated_at = ?'
+  const unchanged = since === undefined ? '' : ` AND updated_at = ? AND retries = ? AND ${since.eta === null ? 'eta IS NULL' : 'eta = ?'}`
+  const before = since === undefined ? [] : [since.updated_at, since.retries, ...(since.eta === null ? [] : [since.eta])]
   const changed = await sql.run(
     `UPDATE task_result SET published_at = ?, args = ?, kwargs = ?, options = ?, updated_at = ?
       WHERE task_id = ? AND published_at IS NULL AND finished_at IS NULL${unchanged}`,
-    [now, stored.args, stored.kwargs, stored.options, now, message.id, ...(unchangedSince === undefined ? [] : [unchangedSince])],
+    [now, stored.args, stored.kwargs, stored.options, now, message.id, ...before],
   )
   return changed === 1
 }

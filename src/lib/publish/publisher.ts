@@ -148,8 +148,10 @@ export class Publisher {
   private async hand(messages: readonly TaskMessage[]): Promise<PromiseSettledResult<void>[]> {
     const ids = messages.map(({ id }) => id)
     const waiting = await unpublished(this.database, ids)
-    const settled = await Promise.allSettled(messages.map((message) => this.broker.publish([message])))
-    const handed = messages.filter((_, i) => settled[i]?.status === 'fulfilled')
+    // others were rolled back, have ended, or were handed over meanwhile
+    const publish = async (message: TaskMessage) => (waiting.has(message.id) ? this.broker.publish([message]) : undefined)
+    const settled = await Promise.allSettled(messages.map(publish))
+    const handed = messages.filter(({ id }, i) => settled[i]?.status === 'fulfilled' && waiting.has(id))
     if (handed.length === 0) return settled
     await this.failpoint('send:handed')
     await this.database.write(async (sql) => {
@@ -226,11 +228,13 @@ export class Publisher {
   }
 
   private async accept(message: TaskMessage, { trx, refusal }: PublishTerms): Promise<void> {
+    // whether a transaction was committed only a row tells, and it is all that it leaves of the task
+    const tracked = this.tracked(message) || (trx !== undefined && !this.joins)
     const record = async (sql: Sql) => {
       const refused = await refusal?.(sql)
       if (refused) throw new RefusedError(refused)
       // a statement that fails would be the end of the caller's own transaction
-      const recorded = await this.record(sql, message, this.tracked(message), recordTaskIfNew)
+      const recorded = await this.record(sql, message, tracked, recordTaskIfNew)
       if (recorded === 'known') throw new TaskIdTakenError(message.id)
       return recorded
     }
@@ -238,12 +242,15 @@ export class Publisher {
     const done = await (trx ? record(await this.database.join(trx)) : this.database.write(record, refusal ? '' : null))
     await this.failpoint('publish:recorded')
     if (done === 'published') return
-    if (trx) this.afterCommit(trx, () => this.send(message))
+    if (trx) this.afterCommit(trx, () => this.publishRecorded(message))
     else await this.send(message)
   }
 
+  /** Knex may tell a rollback as it tells a commit: `send` is for what finds its rows, or not. */
   private afterCommit(trx: Knex.Transaction, send: () => Promise<void>): void {
-    void trx.executionPromise.then(send, () => {}).catch(this.report) // rolled back: nothing to send
+    let outermost = trx
+    while (outermost.parentTransaction) outermost = outermost.parentTransaction
+    void outermost.executionPromise.then(send, () => {}).catch(this.report)
   }
 
   private async announce(message: TaskMessage): Promise<void> {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { RabbitBroker } from '../../../src/lib/broker/rabbitmq/rabbitmq-broker.js'
 import { UnavailableError } from '../../../src/lib/task/errors.js'
-import { openRabbit, RABBITMQ } from '../../helpers/rabbitmq.js'
+import { openRabbit } from '../../helpers/rabbitmq.js'
 import { aMessage } from '../../helpers/rows.js'
 import { runProgram } from '../../helpers/run.js'
 import { needs } from '../../helpers/services.js'
+import { RABBITMQ } from '../../helpers/vhost.js'
 
 /** What comes of publishing there. */
 async function publishing(url: string): Promise<Error | null> {

@@ -5,10 +5,11 @@ import { promisify } from 'node:util'
 import { RabbitBroker } from '../../../src/lib/broker/rabbitmq/rabbitmq-broker.js'
 import { findTask } from '../../../src/lib/ledger/find.js'
 import { UnavailableError } from '../../../src/lib/task/errors.js'
-import { openProxy, openRabbit, openRabbitWorld, RABBITMQ, type RabbitWorld } from '../../helpers/rabbitmq.js'
+import { openProxy, openRabbit, openRabbitWorld, type RabbitWorld } from '../../helpers/rabbitmq.js'
 import { aMessage } from '../../helpers/rows.js'
 import { needs } from '../../helpers/services.js'
 import { until } from '../../helpers/until.js'
+import { RABBITMQ } from '../../helpers/vhost.js'
 import { gate, working } from '../../helpers/working.js'
 
 /** Seconds. */

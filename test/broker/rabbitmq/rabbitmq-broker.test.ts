@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RabbitBroker } from '../../../src/lib/broker/rabbitmq/rabbitmq-broker.js'
-import { openRabbit, RABBITMQ, type Rabbit } from '../../helpers/rabbitmq.js'
+import { openRabbit, type Rabbit } from '../../helpers/rabbitmq.js'
 import { renamed } from '../../helpers/renamed.js'
 import { needs } from '../../helpers/services.js'
+import { RABBITMQ } from '../../helpers/vhost.js'
 import { DAWN } from '../../helpers/world.js'
 import { type BrokerWorld, brokerConformance, LEASE_MS } from '../conformance.js'
 

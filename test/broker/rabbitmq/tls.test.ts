@@ -4,9 +4,10 @@ import { type AddressInfo, connect } from 'node:net'
 import { createServer } from 'node:tls'
 import { type Certificate, makeCertificate } from '../../helpers/certificate.js'
 import { type Folder, openFolder } from '../../helpers/folder.js'
-import { openRabbit, RABBITMQ, type Rabbit } from '../../helpers/rabbitmq.js'
+import { openRabbit, type Rabbit } from '../../helpers/rabbitmq.js'
 import type { Ran } from '../../helpers/run.js'
 import { needs } from '../../helpers/services.js'
+import { RABBITMQ } from '../../helpers/vhost.js'
 
 /** RabbitMQ as it is to be spoken to over TLS. */
 async function openTls({ cert, key }: Certificate): Promise<AsyncDisposable & { readonly url: string }> {

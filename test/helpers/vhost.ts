@@ -1,0 +1,40 @@
+import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+/** Where tests find a server. */
+export const RABBITMQ = 'amqp://guest:guest@127.0.0.1:5672'
+
+/** A vhost of that server. */
+export interface Vhost extends AsyncDisposable {
+  readonly url: string
+  /** The names of its queues that begin so. */
+  queues(prefix: string): Promise<string[]>
+  /** How many messages are in its queues, those in the hands of workers too. */
+  messages(): Promise<number>
+  /** Closes every connection, as an operator does. */
+  closeConnections(): Promise<void>
+}
+
+export async function openVhost(): Promise<Vhost> {
+  const name = `taskledger-test-${randomUUID()}`
+  const control = async (...args: string[]) => (await run('rabbitmqctl', ['-q', ...args])).stdout
+  await control('add_vhost', name)
+  await control('set_permissions', '-p', name, 'guest', '.*', '.*', '.*')
+  return {
+    url: `${RABBITMQ}/${name}`,
+    queues: async (prefix) => (await control('list_queues', '-p', name, 'name')).split('\n').filter((queue) => queue.startsWith(prefix)),
+    async messages() {
+      const counts = (await control('list_queues', '-p', name, 'messages')).split('\n')
+      return counts.reduce((sum, count) => sum + (Number(count) || 0), 0)
+    },
+    async closeConnections() {
+      await control('close_all_connections', '--vhost', name, 'closed by a test')
+    },
+    async [Symbol.asyncDispose]() {
+      await control('delete_vhost', name)
+    },
+  }
+}
