@@ -130,13 +130,14 @@ export async function down(knex) {
   if (isMysql(knex)) return dropTables(knex, LEDGER)
   for (const table of ['task_worker', 'task_rate', 'task_message', 'task_attempt', 'task_result']) await knex.schema.dropTable(table)
   if (!isPostgres(knex)) return
-  for (const made of ['taskledger_tell()', 'taskledger_json_patch(text, text)', 'taskledger_json(text)'])
+  for (const made of ['taskledger_tell()', 'taskledger_json_patch(text, text)', 'taskledger_json_fields(text)', 'taskledger_json(text)'])
     await knex.raw(`DROP FUNCTION ${made}`)
 }
 
 /**
  * What PostgreSQL below 16 cannot be asked: whether a text is JSON. The escapes that jsonb does not take are none that anything
- * is looked up by. A patch leaves the rest of the text as it was written.
+ * is looked up by. A patch leaves the rest of the text as it was written: what is new is added at the end. Only where a field is
+ * replaced, or taken away with null, the object is put together anew, and no escape is read then.
  */
 const FUNCTIONS = [
   `CREATE FUNCTION taskledger_json(document text) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE STRICT AS $body$
@@ -145,11 +146,24 @@ const FUNCTIONS = [
    EXCEPTION WHEN OTHERS THEN
      RETURN NULL;
    END $body$`,
+  `CREATE FUNCTION taskledger_json_fields(document text) RETURNS TABLE (name text, value text, place bigint) LANGUAGE sql IMMUTABLE STRICT AS $body$
+     SELECT replace(to_json(field.key)::text, '\\\\taskledger:u', '\\u'), replace(field.value::text, '\\\\taskledger:u', '\\u'), n
+       FROM json_each(regexp_replace(document,
+              '(\\?<!\\\\)((\\?:\\\\\\\\)*)\\\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\\1\\\\\\\\taskledger:u\\2', 'g')::json)
+         WITH ORDINALITY AS field (key, value, n)
+   $body$`,
   `CREATE FUNCTION taskledger_json_patch(document text, patch text) RETURNS text LANGUAGE sql IMMUTABLE STRICT AS $body$
      SELECT CASE
-       WHEN taskledger_json(document) @> patch::jsonb THEN document
-       WHEN document = '{}' THEN patch
-       ELSE left(document, -1) || ',' || substr(patch, 2) END
+       WHEN taskledger_json(document) || taskledger_json(patch) = taskledger_json(document) THEN document
+       WHEN document = '{}' AND patch !~ 'null' THEN patch
+       WHEN patch !~ 'null' AND jsonb_exists_any(taskledger_json(document), ARRAY(SELECT jsonb_object_keys(taskledger_json(patch)))) IS NOT TRUE
+       THEN left(document, -1) || ',' || substr(patch, 2)
+       ELSE (SELECT '{' || coalesce(string_agg(name || ':' || value, ',' ORDER BY side, place), '') || '}'
+               FROM (SELECT 1 AS side, name, value, place FROM taskledger_json_fields(document)
+                      WHERE name NOT IN (SELECT name FROM taskledger_json_fields(patch))
+                     UNION ALL
+                     SELECT 2, name, value, place FROM taskledger_json_fields(patch) WHERE value <> 'null') AS field)
+       END
    $body$`,
 ]
 

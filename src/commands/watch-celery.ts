@@ -12,7 +12,7 @@ export default class WatchCelery extends LedgerCommand {
   static override summary = 'Record the tasks of a Celery cluster from the events of its workers.'
   static override description =
     'Listens to the events that Celery workers send to RabbitMQ, and keeps a row for each task, so that list, show, export, find-stale-tasks and retry work for tasks that ' +
-    'nobody published here. Nothing of the cluster is changed: workers started with -E are heard as they are, and --enable-events asks the others to send events too. ' +
+    'nobody published here; the row of one that was published here ends when Celery has ended the task. Nothing of the cluster is changed: workers started with -E are heard as they are, and --enable-events asks the others to send events too. ' +
     'Runs until SIGTERM or SIGINT (Ctrl-C).'
   static override examples = [
     '<%= config.bin %> <%= command.id %> amqp://guest:guest@localhost:5672//',
@@ -33,14 +33,19 @@ export default class WatchCelery extends LedgerCommand {
 
   async run() {
     const { args, flags } = await this.parse(WatchCelery)
-    const url = args.url ?? (await this.settings()).broker
+    const [sources, { broker }] = [await this.sources(), await this.settings()]
+    const url = args.url ?? broker
     if (url === 'sql:') {
       throw new UsageError("expected the URL of Celery's broker, got none", {
         hint: 'taskledger watch-celery amqp://USER:PASSWORD@HOST:PORT/VHOST',
       })
     }
+    const { parseAddress } = await import('../lib/celery/address.js')
+    parseAddress(url) // says what is wrong with it
     const { App } = await import('../lib/app/app.js')
-    const app = this.closing(new App(await this.sources(), 'write'))
+    // what follows a task of ours goes where that went, which Celery has heard
+    const own = broker === 'sql:' ? { ...sources, flags: { ...sources.flags, broker: url } } : sources
+    const app = this.closing(new App(own, 'write'))
     const log = openLog(this.globals?.quiet ? 'error' : flags['log-level'], flags['log-format'], (line) =>
       process.stderr.write(`${line}\n`),
     )

@@ -79,6 +79,23 @@ describe('the events of one task', () => {
     assert.deepEqual(task.args, { json: '{"repr":"(<User: Ada>,)"}', exact: false })
   })
 
+  it('name what a task of the solo pool has raised, which only the traceback tells', () => {
+    const stack = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n'
+    for (const [traceback, type, message] of [
+      [`${stack}ValueError: boom\n`, 'ValueError', 'boom'],
+      [
+        `${stack}KeyError: 'a'\n\nDuring handling of the above exception, another exception occurred:\n\n${stack}shop.Error: two\nlines\n`,
+        'Error',
+        'two\nlines',
+      ],
+      [`${stack}RuntimeError\n`, 'RuntimeError', ''],
+      ['nothing of the kind', 'ExceptionWithTraceback', ''],
+    ]) {
+      const { error } = fold(events(['task-failed', 1, A, { exception: 'ExceptionWithTraceback()', traceback }]))
+      assert.deepEqual(error, { type, message, traceback })
+    }
+  })
+
   it('tell of the executions that did not end it', () => {
     const lines = setbacksIn(events(retried(6, B), retried(3), ['task-rejected', 4, A, { requeue: true }], succeeded(9)))
     assert.deepEqual(

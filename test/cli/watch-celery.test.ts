@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
+import { createApp } from '../../src/lib/app/app.js'
+import { chord } from '../../src/lib/app/canvas.js'
 import type { TaskRow } from '../../src/lib/ledger/row.js'
 import { CelerySite } from '../helpers/celery.js'
 import { needs } from '../helpers/services.js'
@@ -108,6 +110,25 @@ describe('watch-celery', function () {
     )
     assert.deepEqual(children, [])
     assert.deepEqual(await stale(site), {})
+  })
+
+  it('ends the rows of tasks that were published here, and sends what follows to the broker that it watches', async () => {
+    await using site = await openSite()
+    await watching(site)
+    const app = createApp({ database: site.url, broker: vhost.url, routes: { 'tasks.*': 'watched', 'node.*': 'body-of-chord' } })
+    try {
+      const add = app.signature('tasks.add')
+      const result = await chord([add.clone([1, 1]), add.clone([2, 2])], app.signature('node.sum') as never).applyAsync()
+      const body = await until(async () => {
+        const row = await rowOf(site, result?.id ?? '')
+        return row?.publishedAt && row
+      }, 'the body to be sent')
+      assert.deepEqual([body.args, body.queue, await vhost.queues('body-of-chord')], [[[2, 4]], 'body-of-chord', ['body-of-chord']])
+      const failed = await app.sendTask('tasks.fail', ["it's broken"])
+      await assert.rejects(failed.get({ timeout: 15 }), { name: 'ValueError', message: "it's broken" })
+    } finally {
+      await app.close()
+    }
   })
 
   it('has find-stale-tasks list what a killed worker was running, and only that, as lost', async () => {

@@ -51,13 +51,15 @@ export interface SharedSite extends World {
 
 export interface SiteParts {
   readonly worker?: boolean
+  /** Whether the worker tells what becomes of its tasks. */
+  readonly events?: boolean
   readonly client?: boolean
   /** Where both keep results. */
   readonly results?: string
 }
 
 /** `await using`, or disposing, ends its processes and removes the vhost. */
-export async function openSharedSite({ worker = false, client = false, results }: SiteParts): Promise<SharedSite> {
+export async function openSharedSite({ worker = false, events = false, client = false, results }: SiteParts): Promise<SharedSite> {
   const vhost = await openVhost()
   const broker = vhost.url
   const routes = { 'py.*': 'python', 'node.*': 'node' }
@@ -76,7 +78,7 @@ export async function openSharedSite({ worker = false, client = false, results }
       : []
   const row = (taskId: string) => findTask(world.database, taskId)
   if (client) python.client()
-  if (worker) await python.worker()
+  if (worker) await python.worker(events)
   return {
     ...world,
     runs,
@@ -114,8 +116,9 @@ class Python implements AsyncDisposable {
     process.once('exit', this.killAll) // a test that hangs never comes to its end
   }
 
-  async worker(): Promise<void> {
-    const quiet = ['--without-gossip', '--without-mingle', '--without-heartbeat']
+  async worker(events: boolean): Promise<void> {
+    const told = events ? ['-E', '--heartbeat-interval', '1'] : ['--without-heartbeat'] // an idle one sends events with its heartbeats
+    const quiet = ['--without-gossip', '--without-mingle', ...told]
     const child = this.start('-m', 'celery', '-A', 'shared', 'worker', '-P', 'solo', '-l', 'INFO', '-n', 'shared@test', ...quiet)
     await new Running('the Celery worker', child).said('ready.')
   }

@@ -224,21 +224,24 @@ describe('a chord', () => {
     assert.equal(await nextDeadline(w.database), DAWN + 20)
   })
 
-  it('reads its results in its order: null for what is null, ignored or skipped, and it says which row is gone', async () => {
+  it('reads its results in its order: null for what is null, ignored or skipped; it says which row is gone, and what is not the value', async () => {
     await using w = await openWorld()
-    await record(w, { ...CHORD, members: ['a', 'b', 'c', 'd'] })
-    await putRow(w.database, { task_id: 'c', status: 'SUCCESS', result: '{"x":1}' })
+    await record(w, { ...CHORD, members: ['a', 'b', 'c', 'd', 'e'] })
+    await putRow(w.database, { task_id: 'c', status: 'SUCCESS', result: '{"x":1}', options: '{"unreadable":["args"]}' })
     await putRow(w.database, { task_id: 'b', status: 'IGNORED', result: '"kept by hand"' })
     await putRow(w.database, { task_id: 'd', status: 'SUCCESS', result: null })
+    await putRow(w.database, { task_id: 'e', status: 'SUCCESS', result: '{"repr":"<x>"}', options: '{"unreadable":["result"]}' })
     await arrival(w, 0, 'a')
     await arrival(w, 1, 'b', { status: 'IGNORED' })
     await arrival(w, 2, 'c')
     await arrival(w, 3, 'd')
+    await arrival(w, 4, 'e')
     assert.deepEqual(await resultsOf(w.database, 'g'), [
-      { taskId: 'a', result: null, kept: false },
-      { taskId: 'b', result: null, kept: true },
-      { taskId: 'c', result: '{"x":1}', kept: true },
-      { taskId: 'd', result: null, kept: true },
+      { taskId: 'a', result: null, kept: false, exact: true },
+      { taskId: 'b', result: null, kept: true, exact: true },
+      { taskId: 'c', result: '{"x":1}', kept: true, exact: true },
+      { taskId: 'd', result: null, kept: true, exact: true },
+      { taskId: 'e', result: '{"repr":"<x>"}', kept: true, exact: false },
     ])
   })
 })

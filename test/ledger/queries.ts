@@ -18,6 +18,7 @@ import * as purge from '../../src/lib/ledger/purge.js'
 import * as rate from '../../src/lib/ledger/rate.js'
 import * as record from '../../src/lib/ledger/record.js'
 import type { TaskRow } from '../../src/lib/ledger/row.js'
+import { type StoredRow, taskRow } from '../../src/lib/ledger/row.js'
 import * as stale from '../../src/lib/ledger/stale.js'
 import * as standing from '../../src/lib/ledger/standing.js'
 import * as tree from '../../src/lib/ledger/tree.js'
@@ -47,12 +48,15 @@ const WATCHED: watched.WatchedColumns = {
   queue: 'q',
   exchange: '',
   routing_key: 'q',
+  priority: 0,
   eta: null,
   expires: null,
   retries: 0,
   worker_id: 'w1',
   lease_until: DAWN,
   parent_id: null,
+  group_id: null,
+  group_index: null,
   root_id: 'id-0000000',
   submitted_at: DAWN,
   published_at: DAWN,
@@ -61,6 +65,7 @@ const WATCHED: watched.WatchedColumns = {
   finished_at: null,
   result_expires_at: null,
 }
+const HEARD = taskRow({ ...(WATCHED as StoredRow), task_id: 'id-0000700', options: '{}' })
 const ERROR = { type: 'Error', message: 'no', traceback: null }
 const STORED = { args: '[]', kwargs: '{}', options: '{}' }
 const GROUP = { groupId: 'group-new', body: null, rootId: 'id-0000000', parentId: null, deadline: null }
@@ -110,6 +115,7 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   recordWatched: (sql) => watched.recordWatched(sql, 'id-0004999', WATCHED, '{}'),
   updateWatched: (sql) => watched.updateWatched(sql, 'id-0000700', WATCHED, '{}'),
+  updateHeard: (sql) => watched.updateHeard(sql, HEARD, WATCHED, '{}'),
   recordSetback: (sql) => watched.recordSetback(sql, 'id-0002800', 'retry', 'w1', ERROR, DAWN),
   beatOfLife: (sql) => watchedWorkers.beatOfLife(sql, LIFE, DAWN, DAWN),
   renewLeases: (sql) => watchedWorkers.renewLeases(sql, ['w1', 'w2']),

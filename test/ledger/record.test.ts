@@ -91,6 +91,18 @@ describe('the row of a task', () => {
     assert.deepEqual([status, worker_id, lease_until, deliveries, started_at, max_retries], ['STARTED', 'w1', DAWN + 9, 2, DAWN, 3])
   })
 
+  it('that a worker has had before its broker confirmed it loses what the ledger must not keep, from what follows it as well', async () => {
+    await using w = await openWorld()
+    const secret = { kind: 'task', task: 't', args: [], kwargs: { token: 's3cret' }, options: {}, immutable: false } as const
+    const message = aMessage({ kwargs: { token: 's3cret' }, options: { chain: [secret], headers: { a: 1 } } })
+    const options = JSON.stringify({ ...message.options, acksLate: true })
+    await putRow(w.database, { task_id: message.id, kwargs: '{"token":"s3cret"}', options, status: 'STARTED', deliveries: 1 })
+    await cutPublished(w.database, message, new Redaction(['kwargs.token']).stored(message, true))
+    const row = await storedRow(w.database, message.id)
+    assert.ok(!JSON.stringify(row).includes('s3cret'), row.options)
+    assert.deepEqual(Object.keys(JSON.parse(row.options)).sort(), ['acksLate', 'chain', 'headers', 'redacted'])
+  })
+
   it("notes the broker's confirmation once, and never on a row that has ended", async () => {
     await using w = await openWorld()
     await putRow(w.database, { task_id: 'task-1', published_at: null })

@@ -1,22 +1,20 @@
 import assert from 'node:assert/strict'
-import type { TaskEvent, WorkerEvent } from '../../src/lib/celery/events.js'
-import { Redaction } from '../../src/lib/ledger/arguments.js'
+import type { EventsOfTask, TaskEvent, WorkerEvent } from '../../src/lib/celery/events.js'
 import { findStale } from '../../src/lib/ledger/stale.js'
 import { Lives, writeLives } from '../../src/lib/watch/lives.js'
-import { type EventsOfTask, recordEvents } from '../../src/lib/watch/record.js'
+import { recordEvents } from '../../src/lib/watch/record.js'
 import { beatSession, beginSession } from '../../src/lib/watch/session.js'
 import { A, B, events, received, retried, sent, started, succeeded } from '../helpers/celery-events.js'
+import { CLUSTER, LEASE_MS, termsOf } from '../helpers/watching.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
 
-const CLUSTER = 'celery amqp://host:5672/'
-const LEASE_MS = 30_000
 /** What the clocks of workers show when ours shows DAWN. */
 const T = DAWN / 1000
 
 /** A watch whose clock is the test's, without a broker. */
 function watchOf(w: World) {
   const lives = new Lives(LEASE_MS)
-  const terms = { redaction: new Redaction([]), resultExpires: null, leaseMsOf: lives.leaseMsOf }
+  const terms = { ...termsOf(w.follower), leaseMsOf: lives.leaseMsOf }
   return {
     lives,
     begin: () => w.database.write((sql) => beginSession(sql, CLUSTER, w.clock.now() + LEASE_MS, w.clock.now())),

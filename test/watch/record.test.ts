@@ -1,29 +1,16 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { TaskEvent } from '../../src/lib/celery/events.js'
-import { Redaction } from '../../src/lib/ledger/arguments.js'
 import { attemptsOf } from '../../src/lib/ledger/attempts.js'
 import { findExpired } from '../../src/lib/ledger/expired.js'
 import { findTask } from '../../src/lib/ledger/find.js'
 import { moveToRetry, moveToStarted, moveToSuccess } from '../../src/lib/ledger/moves.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
-import { type EventsOfTask, recordEvents } from '../../src/lib/watch/record.js'
 import { A, B, call, events, failed, LIVES, received, retried, sent, started, succeeded } from '../helpers/celery-events.js'
 import { assertFinalIsFinal, watchFinalRows } from '../helpers/final-rows.js'
-import { putRow, storedRow } from '../helpers/rows.js'
+import { storedRow } from '../helpers/rows.js'
+import { CLUSTER, see } from '../helpers/watching.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
-
-const CLUSTER = 'celery amqp://host:5672/'
-const LEASE_MS = 30_000
-
-const terms = (paths: readonly string[] = []) => ({
-  redaction: new Redaction(paths),
-  resultExpires: 60,
-  leaseMsOf: () => LEASE_MS,
-})
-
-const see = (w: World, of: readonly TaskEvent[], { patient = false, redact = [] as readonly string[], now = DAWN } = {}) =>
-  w.database.write((sql) => recordEvents(sql, of as unknown as EventsOfTask, CLUSTER, terms(redact), patient, now))
 
 const rowOf = async (w: World, taskId = 'id-1') => {
   const row = await findTask(w.database, taskId)
@@ -116,14 +103,6 @@ describe('the row of a watched task', () => {
         assert.deepEqual(await storedRow(w.database, id), before, late[0])
       }
     }
-  })
-
-  it('is not written for a task that our own program published or works on', async () => {
-    await using w = await openWorld()
-    await putRow(w.database, { task_id: 'id-1' })
-    const before = await storedRow(w.database, 'id-1')
-    assert.equal(await see(w, events(sent(1), received(2), started(3), retried(4), failed(5))), 'ours')
-    assert.deepEqual([await storedRow(w.database, 'id-1'), await attemptsOf(w.database, 'id-1')], [before, []])
   })
 
   it('is our own worker’s from the moment that takes the task, through its retry to its end', async () => {

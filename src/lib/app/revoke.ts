@@ -94,8 +94,10 @@ function withoutLinks(row: TaskRow): TaskMessage {
 
 function answer(taskId: string, row: TaskRow | null, endedBefore: boolean): Revoked {
   if (!row) return { taskId, task: null, revoked: false, error: 'there is no task of this id' }
-  const { task, status, workerId } = row
+  const { task, status, workerId, deliveries, options } = row
   if (isFinal(status)) return { taskId, task, revoked: !endedBefore, error: endedBefore ? `it has ended ${status}` : null }
   if (isCelerys(row)) return { taskId, task, revoked: false, error: `it is a task of Celery's: celery control revoke ${taskId}` }
+  if (options.heardFrom !== undefined && deliveries === 0)
+    return { taskId, task, revoked: false, error: `Celery's worker ${workerId} is running it: celery control terminate TERM ${taskId}` }
   return { taskId, task, revoked: false, error: `worker ${workerId} is running it; --terminate stops it` }
 }

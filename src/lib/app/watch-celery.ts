@@ -9,12 +9,13 @@ export interface WatchOptions {
 
 /** @throws {UsageError} for a URL that is none of RabbitMQ's */
 export function watcherOf(
-  { database, redaction, settings, now }: Parts,
+  { database, redaction, follower, settings, now }: Parts,
   url: string,
   { enableEvents }: WatchOptions,
   emit: (event: WatchEvent) => void,
   report: (error: unknown) => void,
 ): Watcher {
   const { lease, resultExpires } = settings
-  return new Watcher(parseAddress(url), database, redaction, { enableEvents, leaseMs: lease * 1000, resultExpires }, emit, report, now)
+  const own = { enableEvents, leaseMs: lease * 1000, resultExpires }
+  return new Watcher(parseAddress(url), database, redaction, follower, own, emit, report, now)
 }

@@ -5,9 +5,10 @@ import { watchOf } from '../ledger/watched-workers.js'
 import type { ResendTerms } from '../publish/resend.js'
 import { isFinal } from '../task/status.js'
 
-/** Why a copy of this row is not to be sent, when it is of a task of Celery's that was only watched. Null: it may be, or is another. */
+/** Why a copy of this row is not to be sent, when it is of a task that is Celery's or was run there. Null: it may be, or is another. */
 export async function refusalOfWatched(row: TaskRow, terms: ResendTerms, broker: string, sql: Sql, nowMs: number): Promise<string | null> {
-  const { watched } = row.options
+  const { watched, heardFrom } = row.options
+  if (heardFrom !== undefined && row.deliveries === 0) return terms.force ? null : unseen(row, heardFrom, sql, nowMs)
   if (watched === undefined || !isWatched(row)) return null
   if (!/^amqps?:/.test(broker)) {
     const scheme = broker.slice(0, broker.indexOf(':') + 1)

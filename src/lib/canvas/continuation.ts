@@ -50,6 +50,22 @@ function successors({ options }: TaskMessage, value: Json, context: SendContext)
   return following.map((next) => begin(next, [value], context))
 }
 
+/** The messages of what follows at once when `message` has succeeded, with null for the result. */
+export const following = (message: TaskMessage, sender: Sender): readonly TaskMessage[] =>
+  successors(message, null, around(message, sender)).flatMap(({ messages }) => messages)
+
+/**
+ * What of a task is left to follow it when a worker of Celery's has ended it. After a success that worker itself sends the callbacks
+ * and the next step.
+ *
+ * @param calls whether it has called the errbacks
+ */
+export function leftByCelery(message: TaskMessage, { status }: TaskEnd, calls: boolean): TaskMessage {
+  const { chain, link, linkError, ...options } = message.options
+  if (status === 'SUCCESS') return { ...message, options }
+  return calls ? { ...message, options: { ...options, ...(chain && { chain }), ...(link && { link }) } } : message
+}
+
 /** Why the body of a chord was never sent. */
 const chordError = ({ taskId, error: { type, message } }: Culprit): ErrorRecord => ({
   type: 'ChordError',

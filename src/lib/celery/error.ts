@@ -3,8 +3,16 @@ import { readRepr } from './repr.js'
 
 const LONGEST_TYPE = 255
 
+/** What Celery 5.2 shows of any error of a task in the solo pool: its traceback tells more. */
+const WRAPPED = 'ExceptionWithTraceback()'
+
+/** The last thing raised: the only line of its stack that is not indented, and what is below it. */
+const RAISED = /^.*Traceback \(most recent call last\):\n(?: [^\n]*\n)+(?:[\w.]+\.)?(\w+)(?:: (.*?))?\n*$/s
+
 /** `ValueError('boom')` as type and message; what is not of that form is the message of an `Exception`. */
 export function errorOf(exception: string, traceback: string | null): ErrorRecord {
+  const [, raised, why = ''] = (exception === WRAPPED && RAISED.exec(traceback ?? '')) || []
+  if (raised !== undefined) return { type: raised, message: why, traceback }
   const [, type, inner = ''] = /^([A-Za-z_][\w.]*)\((.*)\)$/s.exec(exception) ?? []
   if (type === undefined || type.length > LONGEST_TYPE) return { type: 'Exception', message: exception, traceback }
   const read = readRepr(inner)

@@ -52,6 +52,9 @@ export interface WorkerEvent extends Origin {
   readonly processed: number
 }
 
+/** Events of one task, at least one. */
+export type EventsOfTask = readonly [TaskEvent, ...TaskEvent[]]
+
 export type CeleryEvent = TaskEvent | WorkerEvent
 
 export const isOfTask = (event: CeleryEvent): event is TaskEvent => 'id' in event

@@ -1,5 +1,5 @@
 import { errorOf, REJECTED, unregisteredIn } from './error.js'
-import type { TaskEvent } from './events.js'
+import type { EventsOfTask, TaskEvent } from './events.js'
 import { type Moment, runningAfter } from './executions.js'
 import { isSameSetback, type Setback, setbacksIn } from './setbacks.js'
 import { shown, shownArgs, shownKwargs, type WatchedTask } from './watched-task.js'
@@ -18,7 +18,7 @@ const isEnd = (event: TaskEvent): event is EndEvent =>
  * The task as these events show it, in whatever order and however often they came; `before` is what earlier ones, of which it
  * has not ended, came to. An end wins over everything, the newest attempt over those before it, and in it a start over the message.
  */
-export function foldEvents(before: WatchedTask | null, events: readonly [TaskEvent, ...TaskEvent[]]): WatchedTask {
+export function foldEvents(before: WatchedTask | null, events: EventsOfTask): WatchedTask {
   const ordered = distinct(events)
   const calls = ordered.filter(isCall)
   const setbacks = allSetbacks(ordered, before)

@@ -38,6 +38,13 @@ export interface WatchedTask {
   readonly finishedAt: number | null
 }
 
+/**
+ * Whether the worker that ended it has called its errbacks: those of what fails, unless it does not know the task, of which it shows no
+ * traceback; never those of what is revoked or has expired.
+ */
+export const callsErrbacks = ({ status, error }: WatchedTask): boolean =>
+  status === 'FAILURE' && !(error?.type === 'NotRegistered' && error.traceback === null)
+
 /** A value that Celery showed. */
 export interface Shown {
   /** The value; where the text does not tell it exactly, `{"repr": …}` with the text, which is null when there was none. */

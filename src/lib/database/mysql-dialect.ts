@@ -16,11 +16,12 @@ function patched(column: string, patch: string): Expression {
   const merged = `json_merge_patch(${column}, ?)`
   if (fields.length === 0 || fields.some(([, value]) => value === null)) return { text: merged, bindings: [patch] }
   const paths = fields.map(([name]) => `$.${JSON.stringify(name)}`)
+  const isThere = fields.every(([, value]) => typeof value !== 'object') // a list contains each of its parts
   return {
-    text: `CASE WHEN json_contains(${column}, ?) THEN ${column} WHEN ${column} = '{}' THEN ?
+    text: `CASE ${isThere ? `WHEN json_contains(${column}, ?) THEN ${column} ` : ''}WHEN ${column} = '{}' THEN ?
       WHEN json_contains_path(${column}, 'one', ${paths.map(() => '?').join(', ')}) THEN ${merged}
       ELSE concat(left(${column}, char_length(${column}) - 1), ',', substr(?, 2)) END`,
-    bindings: [patch, patch, ...paths, patch, patch],
+    bindings: [...(isThere ? [patch] : []), patch, ...paths, patch, patch],
   }
 }
 

@@ -1,22 +1,9 @@
-import type { Dialect, Expression } from './dialect.js'
+import type { Dialect } from './dialect.js'
 import { regexOf } from './glob.js'
 
 const TEXTS = 'ARRAY(SELECT json_array_elements_text(?::json))'
 
 const escaped = (codePoint: number): string => `\\U${codePoint.toString(16).padStart(8, '0')}`
-
-/**
- * Fields that are new are written at the end, so that all else stays as it is written. jsonb, which orders fields anew, replaces those
- * that are there.
- */
-function patched(column: string, patch: string): Expression {
-  const document = `taskledger_json(${column})`
-  return {
-    text: `CASE WHEN jsonb_exists_any(${document}, ARRAY(SELECT jsonb_object_keys(taskledger_json(?)))) AND NOT ${document} @> taskledger_json(?)
-      THEN (${document} || taskledger_json(?))::text ELSE taskledger_json_patch(${column}, ?) END`,
-    bindings: [patch, patch, patch, patch],
-  }
-}
 
 /** The functions `taskledger_…` are made by the migrations: no cast of a text that may be no JSON can be asked first whether it works. */
 export const POSTGRES: Dialect = {
@@ -29,7 +16,7 @@ export const POSTGRES: Dialect = {
   isJson: (column) => `(taskledger_json(${column}) IS NOT NULL)`,
   field: (column, name) => `taskledger_json(${column}) ->> '${name}'`,
   isTrue: (column, name) => `(taskledger_json(${column}) ->> '${name}') = 'true'`,
-  patched,
+  patched: (column, patch) => ({ text: `taskledger_json_patch(${column}, ?)`, bindings: [patch] }),
   glob: (column, pattern) => ({ text: `${column} ~ ?`, binding: regexOf(pattern, escaped) }),
   greatest: 'greatest',
   unindexed: (column) => column,

@@ -4,7 +4,8 @@ import { type StoredRow, type TaskRow, taskRow } from './row.js'
 /**
  * Tasks that expired at or before `cutoff` and that nobody has started, the longest expired first. The words of the condition are
  * those of the index task_result_expiring. A scheduled task is revoked when it would be sent, a watched one by Celery. One that
- * nobody here has ever had but that has a child has run: in a worker of Celery's, which tells this ledger nothing else.
+ * nobody here has ever had but that has a child has run: in a worker of Celery's, of which this ledger hears nothing else unless a
+ * watch listens; what a watch has heard started has a lease, which stays on the row when it has run out.
  */
 export async function findExpired(sql: Sql, cutoff: number, limit: number): Promise<TaskRow[]> {
   const { by, via } = sql.dialect

@@ -2,6 +2,7 @@ import type { GroupRecord } from '../canvas/launch.js'
 import { insertIfNew, remove } from '../database/change.js'
 import { instant, instantOrNull } from '../database/columns.js'
 import type { Sql } from '../database/sql.js'
+import { isShown } from './row.js'
 
 /** A group as the ledger knows it by its id alone. */
 export interface GroupRow {
@@ -156,15 +157,18 @@ export interface MemberResult {
   readonly result: string | null
   /** False: its row was deleted, and nobody knows the result. */
   readonly kept: boolean
+  /** False: it is what Celery showed of the result. */
+  readonly exact: boolean
 }
 
 /** The results of a group whose members have all ended well, in its order. */
 export async function resultsOf(sql: Sql, groupId: string): Promise<MemberResult[]> {
-  const rows = await sql.all<{ task_id: string; result: string | null; kept: number }>(
-    `SELECT m.task_id, CASE WHEN m.status = 'SUCCESS' THEN r.result END AS result, r.task_id IS NOT NULL AS kept ${MEMBERS} ORDER BY m.group_index`,
+  const rows = await sql.all<{ task_id: string; result: string | null; kept: number; shown: string | null }>(
+    `SELECT m.task_id, CASE WHEN m.status = 'SUCCESS' THEN r.result END AS result, r.task_id IS NOT NULL AS kept,
+       CASE WHEN r.options LIKE '%"unreadable"%' THEN r.options END AS shown ${MEMBERS} ORDER BY m.group_index`,
     [groupId],
   )
-  return rows.map((row) => ({ taskId: row.task_id, result: row.result, kept: row.kept === 1 }))
+  return rows.map((row) => ({ taskId: row.task_id, result: row.result, kept: row.kept === 1, exact: !isShown(row.shown, 'result') }))
 }
 
 /** Deletes the record of a group all of whose members have ended; their own rows stay. False: it is not there, or not over. */

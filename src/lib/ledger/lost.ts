@@ -4,13 +4,15 @@ import { type StoredRow, type TaskRow, taskRow } from './row.js'
 
 /**
  * Rows whose worker is gone and whose task declares what is then to happen, longest gone first. The words of the
- * condition are those of the index task_result_rescuable; late-ack rows are not among them, their message comes back.
+ * condition are those of the index task_result_rescuable; late-ack rows are not among them, their message comes back, nor those
+ * whose worker is one of Celery's: it may live, and nobody be watching.
  */
 export async function findRescuable(sql: Sql, now: number, limit: number): Promise<TaskRow[]> {
   const { by, via } = sql.dialect
   const at = by('rescuable', 'lease_until')
   const rows = await sql.all<StoredRow>(
     `SELECT * FROM ${via('task_result', 'rescuable')} WHERE finished_at IS NULL AND options LIKE '%"onWorkerLost"%' AND ${at} <= ?
+        AND (deliveries > 0 OR options NOT LIKE '%"heardFrom"%')
       ORDER BY ${at}, id LIMIT ?`,
     [now, limit],
   )

@@ -47,11 +47,13 @@ export interface StoredRow {
 export interface StoredOptions extends MessageOptions {
   /** Paths in args and kwargs whose values the row does not hold. */
   readonly redacted?: readonly string[]
-  /** Columns of a watched row that hold what Celery showed, as `{"repr": …}`: the value itself cannot be told from it. */
+  /** On the row of a task that was published here: the cluster in which a worker of Celery's has it, or had it, as a watch hears. */
+  readonly heardFrom?: string
+  /** Columns that hold what Celery showed, as `{"repr": …}`: the value itself cannot be told from it. */
   readonly unreadable?: readonly ('args' | 'kwargs' | 'result')[]
-  /** On an open watched row: which worker received the message of the newest attempt last. */
+  /** On an open row that a watch changes: which worker received the message of the newest attempt last. */
   readonly received?: { readonly host: string; readonly at: number }
-  /** On a watched row: executions that began before the one the row tells of, and whose end was not told yet. */
+  /** On such a row: executions that began before the one the row tells of, and whose end was not told yet. */
   readonly alsoRunning?: readonly { readonly host: string; readonly at: number }[]
 }
 
@@ -114,6 +116,10 @@ const optionsOf = (text: string): StoredOptions => {
   return typeof options === 'object' && options !== null && !Array.isArray(options) ? (options as StoredOptions) : {}
 }
 
+/** Whether the options of a row say that a column holds what Celery showed, and not the value. */
+export const isShown = (options: string | null, column: 'args' | 'kwargs' | 'result'): boolean =>
+  options !== null && (optionsOf(options).unreadable?.includes(column) ?? false)
+
 export function taskRow(stored: StoredRow): TaskRow {
   return {
     id: stored.id,
@@ -167,7 +173,7 @@ export class UnsendableRowError extends Error {
  * @throws {UnsendableRowError} when the row does not hold the whole of it
  */
 export function messageOf(row: TaskRow): TaskMessage {
-  const { redacted, unreadable, received: _, alsoRunning: __, ...options } = row.options
+  const { redacted, unreadable, heardFrom: _, received: __, alsoRunning: ___, ...options } = row.options
   const lacking = unreadable?.find((column) => column !== 'result')
   if (lacking) throw new UnsendableRowError(`its ${lacking} cannot be told exactly from what Celery showed of them`)
   if (redacted) throw new UnsendableRowError(`its arguments are redacted (${redacted.join(', ')})`)
@@ -200,7 +206,7 @@ export function messageOf(row: TaskRow): TaskMessage {
 
 /** The message of a row that has ended: what of it the row still holds is enough to tell what follows. */
 export function endedMessage(row: TaskRow): TaskMessage {
-  const { redacted: _, unreadable: __, received: ___, alsoRunning: ____, ...options } = row.options
+  const { redacted: _, unreadable: __, ...options } = row.options
   const args = Array.isArray(row.args) ? row.args : []
   const kwargs = isJsonObject(row.kwargs) ? row.kwargs : {}
   return messageOf({ ...row, args, kwargs, options })

@@ -2,6 +2,7 @@ import type { Dialect, PartialIndex } from '../database/dialect.js'
 import type { Binding, Sql } from '../database/sql.js'
 import { FINAL_STATUSES } from '../task/status.js'
 import { type StoredRow, type TaskRow, taskRow } from './row.js'
+import { clusterOf } from './watched-workers.js'
 
 /**
  * What keeps a row from ending:
@@ -40,9 +41,9 @@ interface Part {
   readonly index: PartialIndex | null
 }
 
-/** When somebody last watched the cluster whose task a row is of: the silence of its workers since then tells nothing. */
+/** When somebody last watched the cluster in which a task is: the silence of its workers since then tells nothing. */
 const watchedUntil = (dialect: Dialect): string =>
-  `(SELECT watch.beat_at FROM task_worker AS watch WHERE watch.worker_id = ${dialect.field('options', 'watched')})`
+  `(SELECT watch.beat_at FROM task_worker AS watch WHERE watch.worker_id = ${clusterOf(dialect)})`
 
 /** The reason of a row, by what its columns say at `now`. */
 const reasonIn = (dialect: Dialect): string => `CASE
@@ -52,7 +53,7 @@ const reasonIn = (dialect: Dialect): string => `CASE
   WHEN published_at IS NULL THEN 'unpublished'
   WHEN worker_id IS NULL THEN 'unclaimed'
   WHEN lease_until > coalesce(${watchedUntil(dialect)}, ?) THEN 'stuck'
-  WHEN ${dialect.isTrue('options', 'acksLate')} THEN 'unclaimed'
+  WHEN ${dialect.isTrue('options', 'acksLate')} AND ${clusterOf(dialect)} IS NULL THEN 'unclaimed'
   ELSE 'lost' END`
 
 /** A row that an operator has sent again is that copy's business from then on. */

@@ -1,4 +1,9 @@
+import type { Dialect } from '../database/dialect.js'
 import type { Sql } from '../database/sql.js'
+
+/** The cluster whose events change a row, as rows name it; null: no watch has written it or heard of it, or a worker of ours has it. */
+export const clusterOf = ({ field }: Dialect): string =>
+  `CASE WHEN deliveries = 0 THEN coalesce(${field('options', 'watched')}, ${field('options', 'heardFrom')}) END`
 
 /** A worker of another program, from the start of its process on. */
 export interface Life {
@@ -69,7 +74,7 @@ export async function watchOf(
 export async function graceLeases(sql: Sql, watched: string, lastBeat: number, leaseUntil: number): Promise<number> {
   return sql.run(
     `UPDATE task_result SET lease_until = ? WHERE finished_at IS NULL AND status = 'STARTED' AND lease_until > ?
-        AND ${sql.dialect.field('options', 'watched')} = ?`,
+        AND ${clusterOf(sql.dialect)} = ?`,
     [leaseUntil, lastBeat, watched],
   )
 }

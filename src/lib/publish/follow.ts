@@ -1,4 +1,4 @@
-import { type Continuation, continuation, failBody } from '../canvas/continuation.js'
+import { type Continuation, continuation, failBody, following, leftByCelery } from '../canvas/continuation.js'
 import { freezeInto, leaves, refreeze } from '../canvas/freeze.js'
 import { begin, type Launch, type SendContext } from '../canvas/launch.js'
 import type { Arrival, Culprit, Settled, TaskEnd } from '../canvas/settle.js'
@@ -53,11 +53,15 @@ export class Follower {
     return [...(await this.keep(sql, message, end, keepsErrors)), ...unsent]
   }
 
-  /** What follows a task that itself goes on: all that was to follow it ends in this way. */
-  async followUnended(sql: Sql, message: TaskMessage, end: TaskEnd): Promise<Unsent[]> {
+  /**
+   * What follows a task that itself goes on: all that was to follow it ends in this way.
+   *
+   * @param told whether Celery's clients have heard of that
+   */
+  async followUnended(sql: Sql, message: TaskMessage, end: TaskEnd, told = false): Promise<Unsent[]> {
     if (!isPart(message)) return []
-    const following = continuation(message, end, this.place())
-    return this.carryOut(sql, countsInCelery(message) ? { ...following, arrival: null } : following)
+    const next = continuation(message, end, this.place())
+    return this.carryOut(sql, countsInCelery(message) ? { ...next, arrival: null } : next, told)
   }
 
   /** What is to be told of a task that waits for a retry. */
@@ -65,18 +69,37 @@ export class Follower {
     return this.keep(sql, message, { status: 'RETRY', error })
   }
 
-  /** The same, for one whose message nobody has in hand. An errback whose arguments the row does not hold fails unsent. */
+  /** The same as `follow`, for one whose message nobody has in hand. */
   async followRow(sql: Sql, row: TaskRow, end: TaskEnd): Promise<Unsent[]> {
-    const message = endedMessage(row)
+    return this.follow(sql, await this.withoutLost(sql, row, endedMessage(row)), end)
+  }
+
+  /**
+   * The same, for one that a worker of Celery's has ended: what that leaves to others. Its clients are told by Celery, of a failure
+   * also those of the later steps.
+   *
+   * @param calls whether it has called the errbacks, as for what fails in it
+   */
+  async followCelerys(sql: Sql, row: TaskRow, end: TaskEnd, calls: boolean): Promise<Unsent[]> {
+    const message = leftByCelery(endedMessage(row), end, calls)
+    return isPart(message) ? this.followUnended(sql, await this.withoutLost(sql, row, message), end, calls) : []
+  }
+
+  /** The messages of what follows a task at once when it has succeeded, with null for its result. */
+  successors(row: TaskRow): readonly TaskMessage[] {
+    return isPart(row) ? following(endedMessage(row), this.place()) : []
+  }
+
+  /** An errback whose arguments the row does not hold fails unsent. */
+  private async withoutLost(sql: Sql, row: TaskRow, message: TaskMessage): Promise<TaskMessage> {
     const { linkError = [] } = message.options
     const lost = row.options.redacted ? linkError.filter(isRedacted) : []
-    if (lost.length === 0) return this.follow(sql, message, end)
+    if (lost.length === 0) return message
     const context = this.context({ rootId: message.rootId, parentId: message.id, deadline: null })
     for (const { messages } of lost.map((errback) => begin(errback, [], context))) {
       for (const one of messages) await this.recordSettled(sql, { message: one, status: 'FAILURE', error: UNSENDABLE, arrival: null })
     }
-    const left = linkError.filter((errback) => !lost.includes(errback))
-    return this.follow(sql, { ...message, options: { ...message.options, linkError: left } }, end)
+    return { ...message, options: { ...message.options, linkError: linkError.filter((errback) => !lost.includes(errback)) } }
   }
 
   /**
@@ -150,13 +173,17 @@ export class Follower {
     return this.carryOut(sql, failBody(chord.body, { taskId: missing, error }, this.context(chord)))
   }
 
-  /** An end may settle tasks that count in groups, and a group that is complete sends or settles more: until nothing is left. */
-  private async carryOut(sql: Sql, first: Continuation): Promise<Unsent[]> {
+  /**
+   * An end may settle tasks that count in groups, and a group that is complete sends or settles more: until nothing is left.
+   *
+   * @param told whether Celery's clients have heard of what `first` settles
+   */
+  private async carryOut(sql: Sql, first: Continuation, told = false): Promise<Unsent[]> {
     const unsent: Unsent[][] = []
     const todo: Continuation[] = [first]
     for (let next = todo.shift(); next; next = todo.shift()) {
       for (const launch of next.launches) unsent.push(await this.record(sql, launch))
-      const { arrivals, untold } = await this.settle(sql, next)
+      const { arrivals, untold } = await this.settle(sql, next, told && next === first)
       unsent.push(untold)
       for (const arrival of arrivals) {
         const following = await this.arrived(sql, arrival)
@@ -167,12 +194,16 @@ export class Follower {
   }
 
   /** Records what never ran: the ends that groups are to hear of, and Celery's clients. A task that had a row already is left as it is. */
-  private async settle(sql: Sql, { settled, arrival }: Continuation): Promise<{ arrivals: readonly Arrival[]; untold: Unsent[] }> {
+  private async settle(
+    sql: Sql,
+    { settled, arrival }: Continuation,
+    told: boolean,
+  ): Promise<{ arrivals: readonly Arrival[]; untold: Unsent[] }> {
     const arrivals = arrival ? [arrival] : []
     const untold: Unsent[][] = []
     for (const one of settled) {
       if (!(await this.recordSettled(sql, one))) continue
-      untold.push(await this.keep(sql, one.message, endOf(one)))
+      if (!told) untold.push(await this.keep(sql, one.message, endOf(one)))
       if (one.arrival && !countsInCelery(one.message)) arrivals.push(one.arrival)
     }
     return { arrivals, untold: untold.flat() }
@@ -241,6 +272,11 @@ export class Follower {
     if (lost) {
       const error = plain('ResultLost', 'its result was deleted before the chord could use it')
       return failBody(chord.body, { taskId: lost.taskId, error }, context)
+    }
+    const shown = results.find(({ exact }) => !exact)
+    if (shown) {
+      const error = plain('UnreadableResult', 'its result cannot be told exactly from what Celery showed of it')
+      return failBody(chord.body, { taskId: shown.taskId, error }, context)
     }
     const bytes = results.reduce((sum, { result }) => sum + 1 + Buffer.byteLength(result ?? 'null'), 0)
     if (bytes > MAX_JSON_BYTES) {

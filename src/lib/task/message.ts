@@ -30,7 +30,7 @@ export interface MessageOptions {
   readonly celery?: CeleryExtras
   /** On the row of a task that never ran: the id of the task whose end ended it. */
   readonly settledBy?: string
-  /** On the row of a task of Celery's that was only watched: where. Celery's events change it, and nothing else does. */
+  /** On the row of a task that nobody here published, and that was only watched: where. Celery's events change it, and nothing else does. */
   readonly watched?: string
 }
 
@@ -69,7 +69,7 @@ export interface TaskMessage {
 }
 
 /** Whether the end of the task means something to others: it is a part of a workflow. */
-export function isPart({ options, groupId }: TaskMessage): boolean {
+export function isPart({ options, groupId }: Pick<TaskMessage, 'options' | 'groupId'>): boolean {
   const { chain, link, linkError } = options
   return groupId !== null || chain !== undefined || link !== undefined || linkError !== undefined
 }

@@ -1,5 +1,4 @@
-import type { TaskEvent } from '../celery/events.js'
-import type { EventsOfTask } from './record.js'
+import type { EventsOfTask, TaskEvent } from '../celery/events.js'
 
 /** Events of one task that are not written yet. */
 export interface Waiting {
@@ -20,9 +19,9 @@ export class Backlog {
     this.putBack({ events: [event], since: now })
   }
 
-  /** Everything; it is no longer here. */
+  /** Everything, and what has waited longest first, as a task does for those that it has sent; it is no longer here. */
   takeAll(): Waiting[] {
-    const all = [...this.tasks.values()]
+    const all = [...this.tasks.values()].sort((a, b) => a.since - b.since)
     this.tasks = new Map()
     return all
   }

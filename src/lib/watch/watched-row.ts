@@ -3,12 +3,15 @@ import type { Shown, WatchedTask } from '../celery/watched-task.js'
 import { REDACTED, type Redaction } from '../ledger/arguments.js'
 import type { Attempt } from '../ledger/attempts.js'
 import type { StoredOptions, TaskRow } from '../ledger/row.js'
-import type { WatchedColumns } from '../ledger/watched.js'
+import type { LifeColumns, WatchedColumns } from '../ledger/watched.js'
+import type { Follower } from '../publish/follow.js'
+import { isPart, type MessageOptions } from '../task/message.js'
+import type { NextSteps, Part } from './next-steps.js'
 
 /** The name of a task whose events began before anybody watched. */
 export const UNNAMED = '(unknown)'
 
-/** What the events before came to, by the row and the history they left. */
+/** What is known of a task: what the events before came to, by the row and the history they left. */
 export function taskOf(row: TaskRow, history: readonly Attempt[]): WatchedTask {
   const shown = (column: 'args' | 'kwargs' | 'result'): Shown => ({
     json: JSON.stringify(row[column]),
@@ -50,6 +53,8 @@ function setbackOf({ kind, workerId: host, at }: Attempt): Setback[] {
 
 export interface RowTerms {
   readonly redaction: Redaction
+  readonly follower: Follower
+  readonly steps: NextSteps
   /** Seconds a result is kept; null: for ever. */
   readonly resultExpires: number | null
   /** How long a worker may be silent before it counts as lost. */
@@ -68,44 +73,92 @@ export interface NotedOptions {
  * The task as its row is to hold it.
  *
  * @param row the one there is
+ * @param part what is news of it as a part
  * @param now no event is later, whatever a worker's clock says
  */
 export function columnsOf(
-  task: WatchedTask,
+  told: WatchedTask,
   row: TaskRow | null,
+  part: Part | null,
   terms: RowTerms,
   now: number,
-): { readonly columns: WatchedColumns; readonly options: NotedOptions } {
+): { readonly columns: WatchedColumns; readonly options: NotedOptions & MessageOptions } {
+  const known: StoredOptions = { ...row?.options, ...part?.message.options }
+  const task = withoutIgnored(told, known)
   const { args, kwargs, redacted } = keepable(task, terms.redaction)
-  const { result, host, status } = task
+  const lacking = part?.redacted ?? (row && isPart(row) ? row.options.redacted : null) ?? []
+  const { result } = task
   const unreadable = (['args', 'kwargs', 'result'] as const).filter((name) => !({ args, kwargs, result }[name]?.exact ?? true))
   const columns = {
     task: task.task ?? UNNAMED,
     args: args.json,
     kwargs: kwargs.json,
-    status,
-    result: result && result.json !== 'null' ? result.json : null,
-    ...errorColumns(task),
     queue: task.queue ?? '',
     exchange: task.exchange,
     routing_key: task.routingKey,
+    priority: part?.message.priority ?? row?.priority ?? 0,
     eta: task.eta,
     expires: task.expires,
-    retries: task.retries,
-    worker_id: host,
-    lease_until: status === 'STARTED' && host !== null ? leaseOf(task, host, row, terms, now) : null,
     parent_id: task.parentId,
     root_id: task.rootId ?? task.id,
+    group_id: part?.message.groupId ?? row?.groupId ?? null,
+    group_index: part?.message.groupIndex ?? row?.groupIndex ?? null,
     submitted_at: task.submittedAt,
+    ...lifeColumns(task, row, known, terms, now),
     published_at: row?.publishedAt?.getTime() ?? task.submittedAt,
-    started_at: task.startedAt,
-    updated_at: Math.min(task.updatedAt, now),
-    ...endColumns(task, row, terms, now),
   }
-  const noneAsNull = <T>(list: readonly T[]): readonly T[] | null => (list.length > 0 ? list : null)
+  const options = {
+    ...part?.message.options,
+    unreadable: noneAsNull(unreadable),
+    redacted: noneAsNull([...new Set([...lacking, ...redacted])]),
+    received: task.received,
+    alsoRunning: noneAsNull(task.running.slice(0, -1)),
+  }
+  return { columns, options }
+}
+
+/**
+ * What has become of a task that our own program published, as its row is to hold it: that knows all else better.
+ *
+ * @param row before
+ * @param now no event is later
+ */
+export function heardColumnsOf(
+  told: WatchedTask,
+  row: TaskRow,
+  terms: RowTerms,
+  now: number,
+): { readonly columns: LifeColumns; readonly options: Omit<NotedOptions, 'redacted'> } {
+  const task = withoutIgnored(told, row.options)
+  const { result, received, running } = task
   return {
-    columns,
-    options: { unreadable: noneAsNull(unreadable), redacted, received: task.received, alsoRunning: noneAsNull(task.running.slice(0, -1)) },
+    // whoever has the message proves that it was sent
+    columns: { ...lifeColumns(task, row, row.options, terms, now), published_at: row.publishedAt?.getTime() ?? now },
+    options: {
+      unreadable: result && !result.exact ? ['result'] : null,
+      received,
+      alsoRunning: noneAsNull(running.slice(0, -1)),
+    },
+  }
+}
+
+const withoutIgnored = (task: WatchedTask, { ignoreResult }: StoredOptions): WatchedTask =>
+  ignoreResult ? { ...task, result: null } : task
+
+const noneAsNull = <T>(list: readonly T[]): readonly T[] | null => (list.length > 0 ? list : null)
+
+function lifeColumns(task: WatchedTask, row: TaskRow | null, known: StoredOptions, terms: RowTerms, now: number) {
+  const { result, host, status, retries, startedAt, updatedAt } = task
+  return {
+    status,
+    result: result && result.json !== 'null' ? result.json : null,
+    ...errorColumns(task),
+    retries,
+    worker_id: host,
+    lease_until: status === 'STARTED' && host !== null ? leaseOf(task, host, row, terms, now) : null,
+    started_at: startedAt,
+    updated_at: Math.min(updatedAt, now),
+    ...endColumns(task, known, terms, now),
   }
 }
 
@@ -115,9 +168,9 @@ const errorColumns = ({ error }: WatchedTask) => ({
   traceback: error?.traceback ?? null,
 })
 
-function endColumns({ finishedAt }: WatchedTask, row: TaskRow | null, terms: RowTerms, now: number) {
+function endColumns({ finishedAt }: WatchedTask, { resultExpires: own }: StoredOptions, terms: RowTerms, now: number) {
   if (finishedAt === null) return { finished_at: null, result_expires_at: null }
-  const { resultExpires = terms.resultExpires } = row?.options ?? {}
+  const resultExpires = own === undefined ? terms.resultExpires : own
   const at = Math.min(finishedAt, now)
   return { finished_at: at, result_expires_at: resultExpires === null ? null : at + resultExpires * 1000 }
 }
@@ -135,7 +188,7 @@ function keepable(task: WatchedTask, redaction: Redaction) {
   const [args, kwargs] = [hidden(task.args), hidden(task.kwargs)]
   const readable = { args: args.exact ? JSON.parse(args.json) : [], kwargs: kwargs.exact ? JSON.parse(kwargs.json) : {}, options: {} }
   const stored = redaction.stored(readable, true)
-  const { redacted = null } = JSON.parse(stored.options) as StoredOptions
+  const { redacted = [] } = JSON.parse(stored.options) as StoredOptions
   return {
     args: args.exact ? { ...args, json: stored.args } : args,
     kwargs: kwargs.exact ? { ...kwargs, json: stored.kwargs } : kwargs,

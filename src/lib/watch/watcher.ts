@@ -4,9 +4,11 @@ import { type Decoded, isOfTask } from '../celery/events.js'
 import { Subscription } from '../celery/subscription.js'
 import type { Database } from '../database/database.js'
 import type { Redaction } from '../ledger/arguments.js'
+import type { Follower } from '../publish/follow.js'
 import { BusyError, UnavailableError } from '../task/errors.js'
 import { Backlog, type Waiting } from './backlog.js'
 import { Lives, writeLives } from './lives.js'
+import { NextSteps } from './next-steps.js'
 import { recordEvents } from './record.js'
 import { beatSession, beginSession } from './session.js'
 
@@ -44,11 +46,12 @@ export interface WatchCounts {
   readonly recorded: number
 }
 
-/** Writes down what the workers of a Celery cluster tell of their tasks. */
+/** Writes down what the workers of a Celery cluster tell of their tasks, and sends what follows of ours. */
 export class Watcher {
   readonly watched: string
   private readonly backlog = new Backlog()
   private readonly lives: Lives
+  private readonly steps: NextSteps
   private readonly stopping = new AbortController()
   private readonly counted = { events: 0, unreadable: 0, recorded: 0 }
   private subscription: Subscription | null = null
@@ -60,6 +63,7 @@ export class Watcher {
     private readonly address: Address,
     private readonly database: Database,
     private readonly redaction: Redaction,
+    private readonly follower: Follower,
     private readonly settings: WatchSettings,
     private readonly emit: (event: WatchEvent) => void,
     private readonly report: (error: unknown) => void,
@@ -67,6 +71,7 @@ export class Watcher {
   ) {
     this.watched = `celery ${address.shown}`
     this.lives = new Lives(settings.leaseMs)
+    this.steps = new NextSteps(follower)
   }
 
   get counts(): WatchCounts {
@@ -192,10 +197,12 @@ export class Watcher {
   private async record(waiting: Waiting, patient: boolean): Promise<void> {
     const now = this.now()
     const waits = patient && now - waiting.since < PATIENCE_MS
-    const terms = { redaction: this.redaction, resultExpires: this.settings.resultExpires, leaseMsOf: this.lives.leaseMsOf }
-    const recorded = await this.database.write((sql) => recordEvents(sql, waiting.events, this.watched, terms, waits, now))
+    const { redaction, follower, steps, settings, lives } = this
+    const terms = { redaction, follower, steps, resultExpires: settings.resultExpires, leaseMsOf: lives.leaseMsOf }
+    const { recorded, unsent } = await this.database.write((sql) => recordEvents(sql, waiting.events, this.watched, terms, waits, now))
     if (recorded === 'early') this.backlog.putBack(waiting)
     if (recorded === 'recorded') this.counted.recorded += 1
+    await follower.send(unsent).catch(this.report) // it is written: whoever sends what is left sends it
   }
 
   /** Notes at once who came and went, and now and then who is there. */
