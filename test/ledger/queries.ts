@@ -130,7 +130,6 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   groupOf: (sql) => groups.groupOf(sql, 'group-00020'),
   lockGroup: (sql) => groups.lockGroup(sql, 'group-00020'),
   membersOf: (sql) => groups.membersOf(sql, 'group-00020'),
-  countMembers: (sql) => groups.countMembers(sql, 'group-00020'),
   findMissing: (sql) => groups.findMissing(sql, 'group-00020'),
   resultsOf: (sql) => groups.resultsOf(sql, 'group-00020'),
   forgetGroup: (sql) => groups.forgetGroup(sql, 'group-00021'),

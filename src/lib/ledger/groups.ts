@@ -133,14 +133,6 @@ export async function membersOf(sql: Sql, groupId: string): Promise<Member[]> {
   return rows.map((row) => ({ index: row.group_index, taskId: row.task_id, status: row.status }))
 }
 
-/** How many members have each status. */
-export async function countMembers(sql: Sql, groupId: string): Promise<Readonly<Record<string, number>>> {
-  const rows = await sql.all<{ status: string; n: number }>(`SELECT ${STATUS} AS status, count(*) AS n ${MEMBERS} GROUP BY 1 ORDER BY 1`, [
-    groupId,
-  ])
-  return Object.fromEntries(rows.map((row) => [row.status, row.n]))
-}
-
 /** The first member that has not ended, or null. */
 export async function findMissing(sql: Sql, groupId: string): Promise<string | null> {
   const [row] = await sql.all<{ task_id: string }>(
