@@ -9,18 +9,25 @@ export function median(numbers) {
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2
 }
 
-/** Measures both sides in turn, `rounds` times after one that does not count, so that a slow minute meets both. */
-export async function pairs(rounds, ours, raw) {
-  const measured = []
+/** Measures all sides in turn, `rounds` times after one that does not count, so that a slow minute meets all of them. */
+export async function inTurns(rounds, sides) {
+  const measured = Object.fromEntries(Object.keys(sides).map((side) => [side, []]))
   for (let round = 0; round <= rounds; round++) {
-    const pair = { ours: await ours(round), raw: await raw(round) }
-    if (round > 0) measured.push(pair)
+    for (const [side, measure] of Object.entries(sides)) {
+      const one = await measure(round)
+      if (round > 0) measured[side].push(one)
+    }
   }
-  return {
-    ours: median(measured.map((pair) => pair.ours)),
-    raw: median(measured.map((pair) => pair.raw)),
-    ratio: median(measured.map((pair) => pair.ours / pair.raw)),
-  }
+  return measured
+}
+
+/** Two of those sides. */
+export const sideBySide = (ours, raw) => ({ ours: median(ours), raw: median(raw), ratio: median(ours.map((one, i) => one / raw[i])) })
+
+/** The same where there are no others. */
+export async function pairs(rounds, ours, raw) {
+  const measured = await inTurns(rounds, { ours, raw })
+  return sideBySide(measured.ours, measured.raw)
 }
 
 /** @returns {Line} */

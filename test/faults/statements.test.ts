@@ -87,7 +87,9 @@ async function lose(w: Stage, label: string): Promise<string> {
   assert.ok(delivery && (await w.broker.ack(delivery)))
   const now = w.clock.now()
   const owner = { taskId, workerId: 'gone', deliveries: 1, retries: 0 }
-  await w.database.write((sql) => moveToStarted(sql, owner, now + LEASE_MS, 3, '{"onWorkerLost":"retry"}', true, now))
+  await w.database.write((sql) =>
+    moveToStarted(sql, owner, { leaseUntil: now + LEASE_MS, maxRetries: 3, options: '{"onWorkerLost":"retry"}', track: true }, now),
+  )
   w.clock.advance(LEASE_MS + 1)
   return taskId
 }

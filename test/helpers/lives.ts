@@ -11,7 +11,9 @@ export async function start({ broker, database, clock }: World, taskId: string, 
   assert.ok(await broker.ack(delivery))
   const { retries } = delivery.message
   const owner = { taskId, workerId: 'by-hand', deliveries: delivery.deliveries ?? 1, retries }
-  const started = await database.write((sql) => moveToStarted(sql, owner, clock.now() + 30_000, 3, null, true, clock.now()))
+  const started = await database.write((sql) =>
+    moveToStarted(sql, owner, { leaseUntil: clock.now() + 30_000, maxRetries: 3, options: null, track: true }, clock.now()),
+  )
   assert.ok(started)
   return owner
 }

@@ -12,6 +12,7 @@ const END: moves.End = { at: DAWN + 5, resultExpiresAt: DAWN + 1000 }
 const ERROR = { type: 'FetchError', message: 'no', traceback: 'FetchError: no\n  at x' }
 const STORED = { args: '["kept"]', kwargs: '{"kept":true}', options: '{"headers":{"a":1}}' }
 const LEASE = DAWN + 30_000
+const START: moves.Start = { leaseUntil: LEASE, maxRetries: 3, options: null, track: true }
 const WAITING: moves.Waiting = { retries: 1, eta: DAWN + 60_000, error: ERROR, stored: STORED, queue: 'mail', priority: 3 }
 
 /** A row in a status, as the moves that lead there leave it. */
@@ -34,7 +35,10 @@ type Verb = (sql: Sql) => Promise<boolean>
 const VERBS: Record<Status, readonly Verb[]> = {
   PENDING: [(sql) => moves.moveToPending(sql, OWNER, DAWN + 5)],
   SCHEDULED: [],
-  STARTED: [(sql) => moves.moveToStarted(sql, NEXT, LEASE, 3, null, true, DAWN + 5)],
+  STARTED: [
+    (sql) => moves.moveToStarted(sql, NEXT, START, DAWN + 5),
+    async (sql) => (await moves.moveToStartedAndCount(sql, NEXT, START, true, DAWN + 5)) !== null,
+  ],
   RETRY: [(sql) => moves.moveToRetry(sql, OWNER, WAITING, DAWN + 5)],
   SUCCESS: [(sql) => moves.moveToSuccess(sql, OWNER, '{"a":1}', END)],
   FAILURE: [(sql) => moves.moveToFailure(sql, OWNER, ERROR, END), (sql) => moves.failUnstarted(sql, 't', ERROR, END)],
@@ -76,10 +80,7 @@ const started = (sql: Sql, given: Partial<{ owner: moves.Owner; retries: number;
   moves.moveToStarted(
     sql,
     { ...(given.owner ?? NEXT), retries: given.retries ?? 0 },
-    LEASE,
-    3,
-    given.options ?? null,
-    true,
+    { ...START, options: given.options ?? null },
     given.now ?? DAWN + 5,
   )
 
@@ -142,13 +143,15 @@ describe('a delivery of a broker that does not count', () => {
   const count = async (columns: Partial<Columns>, again: boolean, retries = 0) => {
     await using w = await openWorld()
     await putRow(w.database, { task_id: 't', ...columns })
-    const counted = await w.database.write((sql) => moves.countDelivery(sql, 't', retries, again, DAWN + 5))
-    const { deliveries } = await storedRow(w.database, 't')
+    const owner = { ...NEXT, retries }
+    const counted = await w.database.write((sql) => moves.moveToStartedAndCount(sql, owner, START, again, DAWN + 5))
+    const { deliveries, worker_id } = await storedRow(w.database, 't')
     assert.equal(deliveries, counted ?? columns.deliveries ?? 0, 'what is not to start is not counted')
+    assert.equal(worker_id === NEXT.workerId, counted !== null)
     return counted
   }
 
-  it('is counted on the row that it is about to start', async () => {
+  it('is counted on the row that it starts', async () => {
     assert.equal(await count({}, true), 1)
     assert.equal(await count({ deliveries: 2 }, false), 3)
     assert.equal(await count({ ...ROWS.RETRY, retries: 1 }, false, 1), 1)

@@ -33,6 +33,7 @@ import { ROWS } from './many-rows.js'
 export type Call = (sql: Sql) => Promise<unknown>
 
 const OWNER: moves.Owner = { taskId: 'id-0000700', workerId: 'w4', deliveries: 1, retries: 0 }
+const START: moves.Start = { leaseUntil: DAWN + 1, maxRetries: 3, options: null, track: true }
 const END: moves.End = { at: DAWN, resultExpiresAt: DAWN }
 const UNTOLD: outbox.Untold = { taskId: 'id-0000001', status: 'SUCCESS', at: DAWN, ending: '{}' }
 const LIFE: watchedWorkers.Life = { workerId: 'w1', pid: 1, since: DAWN, begun: true }
@@ -189,7 +190,7 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   quoteResult: (sql) => fixJson.quoteResult(sql, { id: 5000, taskId: 'id-0004999', text: '4' }),
 
-  moveToStarted: (sql) => moves.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, DAWN + 1, 3, null, true, DAWN),
+  moveToStarted: (sql) => moves.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, START, DAWN),
   moveToSuccess: (sql) => moves.moveToSuccess(sql, OWNER, '1', END),
   moveToFailure: (sql) => moves.moveToFailure(sql, OWNER, ERROR, END),
   failUnstarted: (sql) => moves.failUnstarted(sql, 'id-0000001', ERROR, END),
@@ -207,9 +208,9 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   revokeScheduled: (sql) => moves.revokeScheduled(sql, 'id-0001900', 'expired', END),
   moveToScheduledSent: (sql) => moves.moveToScheduledSent(sql, 'id-0002200', 'sent-2200', STORED, END),
   extendLease: (sql) => moves.extendLease(sql, OWNER, DAWN + 1),
-  countDelivery: [
-    (sql) => moves.countDelivery(sql, 'id-0000700', 0, true, DAWN),
-    (sql) => moves.countDelivery(sql, 'id-0000700', 0, false, DAWN),
+  moveToStartedAndCount: [
+    (sql) => moves.moveToStartedAndCount(sql, { ...OWNER, taskId: 'id-0000700' }, START, true, DAWN),
+    (sql) => moves.moveToStartedAndCount(sql, { ...OWNER, taskId: 'id-0000700' }, START, false, DAWN),
   ],
   isRunning: (sql) => moves.isRunning(sql, 'id-0000700', 0, DAWN),
   removeOwned: (sql) => moves.removeOwned(sql, OWNER),

@@ -366,7 +366,9 @@ describe('a publish to a broker outside the ledger', () => {
     w.broker.meanwhile = async () => {
       const owner = { taskId: 'task-1', workerId: 'w', deliveries: 1, retries: 0 }
       const noted = '{"onWorkerLost":"fail"}'
-      await w.database.write((sql) => moveToStarted(sql, owner, DAWN + 30_000, 3, noted, true, w.clock.now()))
+      await w.database.write((sql) =>
+        moveToStarted(sql, owner, { leaseUntil: DAWN + 30_000, maxRetries: 3, options: noted, track: true }, w.clock.now()),
+      )
     }
     await w.publisher.publish(aMessage())
     const { status, kwargs, options } = await storedRow(w.database, 'task-1')

@@ -114,14 +114,18 @@ describe('the row of a watched task', () => {
       assert.equal(await see(w, events(received(2), started(3), succeeded(9))), 'ours')
       assert.deepEqual(await storedRow(w.database, 'id-1'), before)
     }
-    assert.ok(await w.database.write((sql) => moveToStarted(sql, owner, DAWN + 1, 3, null, true, DAWN)))
+    assert.ok(
+      await w.database.write((sql) => moveToStarted(sql, owner, { leaseUntil: DAWN + 1, maxRetries: 3, options: null, track: true }, DAWN)),
+    )
     await untouched()
     const stored = { args: '[]', kwargs: '{}', options: '{}' }
     const waiting = { retries: 1, eta: DAWN, error: null, stored, queue: 'q', priority: 0 }
     assert.ok(await w.database.write((sql) => moveToRetry(sql, owner, waiting, DAWN)))
     await untouched()
     const again = { ...owner, retries: 1 }
-    assert.ok(await w.database.write((sql) => moveToStarted(sql, again, DAWN + 1, 3, null, true, DAWN)))
+    assert.ok(
+      await w.database.write((sql) => moveToStarted(sql, again, { leaseUntil: DAWN + 1, maxRetries: 3, options: null, track: true }, DAWN)),
+    )
     assert.ok(await w.database.write((sql) => moveToSuccess(sql, again, '4', { at: DAWN, resultExpiresAt: null })))
     await untouched()
   })

@@ -6,7 +6,6 @@ import type { Redaction } from '../ledger/arguments.js'
 import { recordAttempt, rejectionsOf } from '../ledger/attempts.js'
 import { findTask } from '../ledger/find.js'
 import {
-  countDelivery,
   type End,
   extendLease,
   failUnstarted,
@@ -14,6 +13,7 @@ import {
   moveToPending,
   moveToRetry,
   moveToStarted,
+  moveToStartedAndCount,
   noteQueue,
   type Owner,
   revokeUnstarted,
@@ -205,18 +205,26 @@ export class Life {
 
   /** The row of this execution → STARTED, written first if there is none and it is to have one. Null: it is not to start. */
   private async take(sql: Sql, start: Start, rowless: boolean): Promise<Owner | null> {
-    const { delivery, definition, message, leaseUntil, now } = start
-    const noted = this.noted(definition)
-    const options = noted && JSON.stringify(noted)
-    const { maxRetries, trackStarted, acksLate } = definition.options
-    // an early-ack message that comes again may be one whose ack the broker has not heard: its task may have run
-    const deliveries = delivery.deliveries ?? (await countDelivery(sql, message.id, message.retries, acksLate, now))
-    const owner = this.ownerOf({ ...delivery, deliveries: deliveries ?? 1 })
-    if (deliveries !== null && (await moveToStarted(sql, owner, leaseUntil, maxRetries, options, trackStarted, now))) {
+    const { delivery, message } = start
+    const deliveries = await this.moveToStarted(sql, start)
+    const owner = this.ownerOf({ ...delivery, deliveries: deliveries ?? delivery.deliveries ?? 1 })
+    if (deliveries !== null) {
       if (message.exchange !== '') await noteQueue(sql, owner, message.queue)
       return owner
     }
     return !rowless && (await this.recordStarted(sql, { ...start, owner })) ? owner : null
+  }
+
+  /** How often the message has been delivered; null: there is no row, or none that is to start. */
+  private async moveToStarted(sql: Sql, { delivery, definition, leaseUntil, now }: Start): Promise<number | null> {
+    const { maxRetries, trackStarted, acksLate } = definition.options
+    const noted = this.noted(definition)
+    const start = { leaseUntil, maxRetries, options: noted && JSON.stringify(noted), track: trackStarted }
+    const { deliveries } = delivery
+    const owner = this.ownerOf({ ...delivery, deliveries: deliveries ?? 1 })
+    // an early-ack message that comes again may be one whose ack the broker has not heard: its task may have run
+    if (deliveries === null) return moveToStartedAndCount(sql, owner, start, acksLate, now)
+    return (await moveToStarted(sql, owner, start, now)) ? deliveries : null
   }
 
   private ownerOf({ message, deliveries }: Counted): Owner {

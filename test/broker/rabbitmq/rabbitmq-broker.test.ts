@@ -1,8 +1,12 @@
+import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Delivery } from '../../../src/lib/broker/broker.js'
 import { RabbitBroker } from '../../../src/lib/broker/rabbitmq/rabbitmq-broker.js'
 import { openRabbit, type Rabbit } from '../../helpers/rabbitmq.js'
 import { renamed } from '../../helpers/renamed.js'
+import { aMessage } from '../../helpers/rows.js'
 import { needs } from '../../helpers/services.js'
+import { until } from '../../helpers/until.js'
 import { RABBITMQ } from '../../helpers/vhost.js'
 import { DAWN } from '../../helpers/world.js'
 import { type BrokerWorld, brokerConformance, LEASE_MS } from '../conformance.js'
@@ -43,4 +47,23 @@ describe('a broker elsewhere', () => {
 
   brokerConformance('RabbitMQ', { ...ABILITIES, prioritises: false }, () => openBrokerWorld(false))
   brokerConformance('RabbitMQ with priorities', { ...ABILITIES, prioritises: true }, () => openBrokerWorld(true))
+
+  it('is told of several acks together, and keeps the messages between them that others still hold', async () => {
+    await using w = await openBrokerWorld(false)
+    const broker = await w.connect()
+    await broker.publish(['a', 'b', 'c', 'd'].map((id) => aMessage({ id })))
+    const taken: Delivery[] = []
+    await until(async () => taken.push(...(await broker.receive(['default'], 4, LEASE_MS))) === 4, 'four messages')
+    const acked = taken.filter(({ message }) => message.id !== 'c')
+    assert.deepEqual(await Promise.all(acked.map((one) => broker.ack(one))), [true, true, true])
+    await broker.leave(['default']) // its answer comes after the acks were heard
+    await broker.close()
+
+    const next = await w.connect()
+    const back = await until(
+      async () => (await next.receive(['default'], 4, LEASE_MS)).map(({ message }) => message.id).join(),
+      'a message',
+    )
+    assert.equal(back, 'c')
+  })
 })

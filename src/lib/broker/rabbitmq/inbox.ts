@@ -77,7 +77,7 @@ export class Inbox {
   }
 
   /** False: the message was not in these hands any more. */
-  settle(delivery: Delivery, fate: Fate): boolean {
+  async settle(delivery: Delivery, fate: Fate): Promise<boolean> {
     return this.current?.received.settle(delivery, fate) ?? false
   }
 

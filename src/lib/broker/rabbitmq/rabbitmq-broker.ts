@@ -51,11 +51,11 @@ export class RabbitBroker implements Broker {
   }
 
   /** True says that the server was told; that it has heard is not known. */
-  async ack(delivery: Delivery): Promise<boolean> {
+  ack(delivery: Delivery): Promise<boolean> {
     return this.inbox.settle(delivery, 'ack')
   }
 
-  async reject(delivery: Delivery, { requeue }: { readonly requeue: boolean }): Promise<boolean> {
+  reject(delivery: Delivery, { requeue }: { readonly requeue: boolean }): Promise<boolean> {
     return this.inbox.settle(delivery, requeue ? 'requeue' : 'reject')
   }
 

@@ -22,6 +22,9 @@ export class Received {
   private readonly waiting = new Map<string, ConsumeMessage[]>()
   /** Handed out, by delivery tag. */
   private readonly held = new Map<number, Held>()
+  /** What is to be acked at the end of this turn. */
+  private acking: number[] = []
+  private told: Promise<boolean> | null = null
 
   /** @param number tells this channel from those before it */
   constructor(
@@ -57,10 +60,12 @@ export class Received {
   }
 
   /** False: the message was not in these hands any more. */
-  settle({ tag }: Delivery, fate: Fate): boolean {
+  async settle({ tag }: Delivery, fate: Fate): Promise<boolean> {
     const deliveryTag = this.readTag(tag)
     const held = this.held.get(deliveryTag)
-    return held !== undefined && this.held.delete(deliveryTag) && this.answer(held.message, fate)
+    if (held === undefined) return false
+    this.held.delete(deliveryTag)
+    return fate === 'ack' ? this.ack(deliveryTag) : this.answer(held.message, fate)
   }
 
   extend(deliveries: readonly Delivery[], leaseUntil: number): void {
@@ -105,11 +110,43 @@ export class Received {
     return { message: reading.message, deliveries: null, leaseUntil, tag: `${this.number}:${deliveryTag}`, ...fault }
   }
 
-  /** False: the channel has gone, and the message with it. */
-  private answer(message: ConsumeMessage, fate: Fate): boolean {
+  /** Many tasks end their step in one commit: the server is told of them in few words. */
+  private ack(deliveryTag: number): Promise<boolean> {
+    this.acking.push(deliveryTag)
+    this.told ??= new Promise((resolve) => {
+      process.nextTick(() => resolve(this.tellAcks())) // once the others of this turn have come as far
+    })
+    return this.told
+  }
+
+  /** All that comes before what is still here is acked by one word; false: the channel has gone, and the messages with it. */
+  private tellAcks(): boolean {
+    const acked = this.acking
+    this.acking = []
+    this.told = null
+    const before = this.firstLeft()
+    const together = acked.filter((deliveryTag) => deliveryTag < before)
     try {
-      if (fate === 'ack') this.channel.ack(message)
-      else this.channel.reject(message, fate === 'requeue')
+      if (together.length > 0) this.channel.ack(tagged(Math.max(...together)), true)
+      for (const deliveryTag of acked) if (deliveryTag > before) this.channel.ack(tagged(deliveryTag))
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** The tag of the first message that is neither acked nor given back. */
+  private firstLeft(): number {
+    let first = Number.POSITIVE_INFINITY
+    for (const [message] of this.waiting.values()) first = Math.min(first, message?.fields.deliveryTag ?? first)
+    for (const deliveryTag of this.held.keys()) first = Math.min(first, deliveryTag)
+    return first
+  }
+
+  /** False: the channel has gone, and the message with it. */
+  private answer(message: ConsumeMessage, fate: Exclude<Fate, 'ack'>): boolean {
+    try {
+      this.channel.reject(message, fate === 'requeue')
       return true
     } catch {
       return false
@@ -122,3 +159,6 @@ export class Received {
     return Number(number) === this.number ? Number(deliveryTag) : 0
   }
 }
+
+/** All that amqplib reads of a message that is acked. */
+const tagged = (deliveryTag: number) => ({ fields: { deliveryTag } }) as ConsumeMessage
