@@ -179,7 +179,9 @@ describe('the row of a task that was published here and that a Celery worker run
     await putRow(w.database, { ...OWN, group_id: null })
     await see(w, events(received(2)))
     const owner = { taskId: 'id-1', workerId: 'ours', deliveries: 1, retries: 0 }
-    assert.ok(await w.database.write((sql) => moveToStarted(sql, owner, DAWN + 1, 3, null, true, DAWN)))
+    assert.ok(
+      await w.database.write((sql) => moveToStarted(sql, owner, { leaseUntil: DAWN + 1, maxRetries: 3, options: null, track: true }, DAWN)),
+    )
     assert.equal(await see(w, events(started(3), succeeded(9))), 'ours')
     const waiting = { retries: 1, eta: DAWN, error: null, stored: { args: '[]', kwargs: '{}', options: '{}' }, queue: 'q', priority: 0 }
     assert.ok(await w.database.write((sql) => moveToRetry(sql, owner, waiting, DAWN)))
@@ -195,7 +197,9 @@ describe('the row of a task that was published here and that a Celery worker run
     await putRow(w.database, { ...OWN, group_id: null, options: '{"onWorkerLost":"retry"}' })
     await see(w, events(received(T - 2)))
     const owner = { taskId: 'id-1', workerId: 'ours', deliveries: 1, retries: 0 }
-    assert.ok(await w.database.write((sql) => moveToStarted(sql, owner, DAWN + 1, 3, null, true, DAWN)))
+    assert.ok(
+      await w.database.write((sql) => moveToStarted(sql, owner, { leaseUntil: DAWN + 1, maxRetries: 3, options: null, track: true }, DAWN)),
+    )
     const [refused] = await w.app.tasks.revoke(['id-1'])
     assert.equal(refused?.error, 'worker ours is running it; --terminate stops it')
     const [stale] = await findStale(w.database, { cutoff: DAWN + 1, now: DAWN + 1, limit: 100 })
@@ -208,7 +212,10 @@ describe('the row of a task that was published here and that a Celery worker run
     await putRow(w.database, OWN)
     await see(w, events(received(T - 2), started(T - 1)))
     const owner = { taskId: 'id-1', workerId: 'ours', deliveries: 1, retries: 0 }
-    assert.equal(await w.database.write((sql) => moveToStarted(sql, owner, DAWN + 1, 3, null, true, DAWN)), false)
+    assert.equal(
+      await w.database.write((sql) => moveToStarted(sql, owner, { leaseUntil: DAWN + 1, maxRetries: 3, options: null, track: true }, DAWN)),
+      false,
+    )
   })
 
   it('counts as published once a worker has it, and then holds nothing that the ledger must not keep', async () => {
