@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { type Brokers, EMBEDDED, RABBIT, rabbitSuite } from './brokers.js'
 import { giveDatabase, mysqlSuite, mysqlUrlOf, takeDatabase } from './mysql.js'
+import { type POOLED, poolerSuite } from './pooler.js'
 import { giveSchema, postgresSuite, takeSchema, urlOf } from './postgres.js'
 
 /** What a world's ledger is in. */
@@ -41,7 +42,7 @@ export const MYSQL: Databases<'MySQL'> = {
 
 /** What the worlds of a suite are made of. */
 interface Ground {
-  readonly ledger: typeof SQLITE | typeof POSTGRES | typeof MYSQL
+  readonly ledger: typeof SQLITE | typeof POSTGRES | typeof POOLED | typeof MYSQL
   readonly broker: typeof EMBEDDED | typeof RABBIT
 }
 
@@ -64,13 +65,14 @@ export const itOnSqlBroker = (title: string, test: Mocha.AsyncFunc): void => {
 
 /** What is said or asked in words of each database's own. */
 export const inWordsOf = <T>(words: { readonly sqlite: T; readonly postgres: T; readonly mysql: T }): T =>
-  chosen.ledger === SQLITE ? words.sqlite : chosen.ledger === POSTGRES ? words.postgres : words.mysql
+  chosen.ledger === SQLITE ? words.sqlite : chosen.ledger === MYSQL ? words.mysql : words.postgres
 
 type SuiteBody = (this: Mocha.Suite) => void
 
 const SUITES: Readonly<Record<Ground['ledger' | 'broker']['name'], (suite: SuiteBody) => void>> = {
   SQLite: (suite) => describe('with SQLite', suite),
   PostgreSQL: postgresSuite,
+  PgBouncer: poolerSuite,
   MySQL: mysqlSuite,
   'sql:': (suite) => describe('with the embedded broker', suite),
   RabbitMQ: rabbitSuite,
@@ -90,13 +92,15 @@ export async function suitesOn(differs: Partial<Ground>, files: readonly string[
       after(() => choose(USUAL))
     })
   })
-  const root = own?.parent?.parent
-  if (!root?.root) throw new Error('suitesOn was called inside a suite')
-  const others = root.suites.length
+  let root = own
+  while (root?.parent) root = root.parent
+  const others = root?.suites.length
   choose(ground)
   for (const file of files) await import(`../${file}.test.ts?${ground.ledger.name}&${ground.broker.name}`)
   choose(USUAL)
-  for (const suite of root.suites.splice(others)) {
+  const suites = root?.suites.splice(others ?? 0) ?? []
+  if (suites.length === 0) throw new Error('suitesOn was called inside a suite')
+  for (const suite of suites) {
     own?.addSuite(suite)
     if (ground.broker === RABBIT) suite.eachTest((test) => void test.timeout(2 * test.timeout())) // rabbitmqctl takes a second and more
   }

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
+import { suitesOn } from '../helpers/databases.js'
 import { POOLED, poolerSuite } from '../helpers/pooler.js'
 import { until } from '../helpers/until.js'
 import { openWorld } from '../helpers/world.js'
+
+await suitesOn({ ledger: POOLED }, [
+  'broker/sql-broker',
+  'publish/publisher',
+  'schedule/sender',
+  'worker/acknowledgement',
+  'worker/workflows',
+])
 
 poolerSuite(() => {
   describe('a ledger behind a pooler that gives each transaction another connection', () => {
