@@ -21,6 +21,9 @@ const PATIENCE_MS = 1000
 /** How long a broker that was lost is left alone, at first and at most. */
 const BACKOFF_MS = { first: 1000, most: 30_000 }
 
+/** A worker says that it is there a little before it listens. */
+const ASK_AFTER_MS = [0, 1000, 5000, 15_000]
+
 export interface WatchSettings {
   readonly enableEvents: boolean
   readonly leaseMs: number
@@ -56,8 +59,8 @@ export class Watcher {
   private readonly counted = { events: 0, unreadable: 0, recorded: 0 }
   private subscription: Subscription | null = null
   private renewedAt = 0
-  /** There may be workers that were not told to send events. */
-  private unasked = true
+  /** When workers are to be told to send events, soonest first. */
+  private askAt: readonly number[] = []
 
   constructor(
     private readonly address: Address,
@@ -106,13 +109,13 @@ export class Watcher {
       return error
     })
     const signal = AbortSignal.any([over.signal, this.stopping.signal])
-    this.unasked = true
+    this.askSoon()
     this.emit({ kind: 'watching', broker: this.address.shown, queue: subscription.queue })
     for (let begun = false; !signal.aborted; ) {
       begun ||= await this.begin()
       if (begun && (await this.flush(true))) subscription.proceed()
       if (begun) await this.renew()
-      if (this.settings.enableEvents && this.unasked) this.enableEvents(subscription)
+      if (this.settings.enableEvents && (this.askAt[0] ?? Number.POSITIVE_INFINITY) <= this.now()) this.enableEvents(subscription)
       await sleep(GATHER_MS, undefined, { signal }).catch(() => {})
     }
     if (this.stopping.signal.aborted) return
@@ -151,15 +154,22 @@ export class Watcher {
       this.lives.hear(event, this.now())
       if (isOfTask(event)) this.backlog.add(event, this.now())
       else if (event.kind !== 'heartbeat') this.emit({ kind: event.kind, workerId: event.host })
-      if (event.kind === 'online') this.unasked = true
+      if (event.kind === 'online') this.askSoon()
     }
   }
 
   /** Workers that start later are told as well: each says that it is there. */
+  private askSoon(): void {
+    this.askAt = ASK_AFTER_MS.map((ms) => this.now() + ms)
+  }
+
   private enableEvents(subscription: Subscription): void {
-    this.unasked = false
+    const later = this.askAt.filter((at) => at > this.now())
+    this.askAt = later
     subscription.enableEvents().then((heard) => {
-      if (!heard) this.emit({ kind: 'unheard' })
+      if (heard) return
+      if (this.askAt === later) this.askAt = [] // one that comes says so
+      this.emit({ kind: 'unheard' })
     }, this.report)
   }
 
