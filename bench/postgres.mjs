@@ -109,15 +109,15 @@ const boss = {
 report([
   atLeast(`publish, ${IN_FLIGHT} in flight (raw: graphile-worker addJob)`, '/s', await pairs(ROUNDS, ours.publish, graphile.publish), 3),
   atLeast(
-    'execute, concurrency 100 (raw: graphile-worker, its default)',
+    `execute, ${BATCH} at one time (raw: graphile-worker, its default)`,
     '/s',
-    await pairs(ROUNDS, () => ours.execute(100), graphile.execute),
+    await pairs(ROUNDS, () => ours.execute(BATCH), graphile.execute),
     3,
   ),
   atLeast(
-    `execute, concurrency 100 (raw: pg-boss, batches of ${BATCH})`,
+    `execute, ${BATCH} at one time (raw: pg-boss, batches of ${BATCH})`,
     '/s',
-    await pairs(ROUNDS, () => ours.execute(100), boss.execute),
+    await pairs(ROUNDS, () => ours.execute(BATCH), boss.execute),
     1,
   ),
 ])
