@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { type Brokers, EMBEDDED, RABBIT, rabbitSuite } from './brokers.js'
-import { giveDatabase, mysqlSuite, mysqlUrlOf, takeDatabase } from './mysql.js'
+import { databases, mysqlSuite, mysqlUrlOf } from './mysql.js'
 import { type POOLED, poolerSuite } from './pooler.js'
-import { giveSchema, postgresSuite, takeSchema, urlOf } from './postgres.js'
+import { postgresSuite, schemas, urlOf } from './postgres.js'
 
 /** What a world's ledger is in. */
 export interface Place {
@@ -26,8 +26,8 @@ export const SQLITE: Databases<'SQLite'> = {
 export const POSTGRES: Databases<'PostgreSQL'> = {
   name: 'PostgreSQL',
   async make() {
-    const schema = await takeSchema()
-    return { url: urlOf(schema), remove: () => giveSchema(schema) }
+    const schema = await schemas.take()
+    return { url: urlOf(schema), remove: () => schemas.give(schema) }
   },
 }
 
@@ -35,8 +35,8 @@ export const POSTGRES: Databases<'PostgreSQL'> = {
 export const MYSQL: Databases<'MySQL'> = {
   name: 'MySQL',
   async make() {
-    const name = await takeDatabase()
-    return { url: mysqlUrlOf(name), remove: () => giveDatabase(name) }
+    const name = await databases.take()
+    return { url: mysqlUrlOf(name), remove: () => databases.give(name) }
   },
 }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import type { Databases } from './databases.js'
 import { freePorts } from './own-server.js'
-import { giveSchema, postgresSuite, serverUrl, takeSchema } from './postgres.js'
+import { postgresSuite, schemas, serverUrl } from './postgres.js'
 import { serviceSuite } from './services.js'
 import { until } from './until.js'
 
@@ -25,14 +25,14 @@ async function openPooler(connections = 3): Promise<Pooler> {
   const [port = 0] = await freePorts(1)
   const { hostname, port: behind, username, pathname } = new URL(serverUrl(() => {}))
   const target = `host=${hostname} port=${behind || 5432} user=${username} dbname=${pathname.slice(1)}`
-  const schemas: string[] = []
+  const known: string[] = []
   const file = join(folder, 'pgbouncer.ini')
   const configure = () =>
     writeFile(
       file,
       [
         '[databases]',
-        ...schemas.map((schema) => `${schema} = ${target} connect_query='SET search_path = ${schema}'`),
+        ...known.map((schema) => `${schema} = ${target} connect_query='SET search_path = ${schema}'`),
         '[pgbouncer]',
         `listen_addr = 127.0.0.1\nlisten_port = ${port}\nunix_socket_dir =`,
         'auth_type = any\npool_mode = transaction',
@@ -48,8 +48,8 @@ async function openPooler(connections = 3): Promise<Pooler> {
   return {
     async urlOf(schema) {
       const url = `postgres://${username}@127.0.0.1:${port}/${schema}`
-      if (schemas.includes(schema)) return url
-      schemas.push(schema)
+      if (known.includes(schema)) return url
+      known.push(schema)
       await configure()
       await until(async () => {
         pooler.kill('SIGHUP')
@@ -88,8 +88,8 @@ export const POOLED: Databases<'PgBouncer'> = {
   name: 'PgBouncer',
   async make() {
     shared ??= openPooler()
-    const schema = await takeSchema()
-    return { url: await (await shared).urlOf(schema), remove: () => giveSchema(schema) }
+    const schema = await schemas.take()
+    return { url: await (await shared).urlOf(schema), remove: () => schemas.give(schema) }
   },
 }
 

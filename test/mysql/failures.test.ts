@@ -7,7 +7,7 @@ import { checkSchema, migrateTo, migrationStatus } from '../../src/lib/database/
 import { ConfigurationError, UnavailableError, UsageError } from '../../src/lib/task/errors.js'
 import { MYSQL } from '../helpers/databases.js'
 import { openFolder } from '../helpers/folder.js'
-import { mysqlSuite, mysqlUrl, mysqlUrlOf, newDatabase, onMysql } from '../helpers/mysql.js'
+import { databases, mysqlSuite, mysqlUrl, mysqlUrlOf, onMysql } from '../helpers/mysql.js'
 import { overProxy } from '../helpers/over-proxy.js'
 import { putRow } from '../helpers/rows.js'
 import { until } from '../helpers/until.js'
@@ -88,7 +88,7 @@ mysqlSuite(() => {
   describe('a database', () => {
     it('without a ledger is refused with the command that makes one, and that command makes it', async () => {
       await using folder = await openFolder()
-      const url = mysqlUrlOf(await newDatabase()).replace('mysql:', 'mariadb:')
+      const url = mysqlUrlOf(await databases.make()).replace('mysql:', 'mariadb:')
       const refused = await folder.run(['list'], { env: { TASKLEDGER_DATABASE: url } })
       assert.equal(refused.code, 78)
       assert.equal(refused.stderr, `taskledger: there is no ledger in ${url}\n  make one with: taskledger migrate --database ${url}\n`)
@@ -98,7 +98,7 @@ mysqlSuite(() => {
 
     it('may be migrated by several programs at one time', async () => {
       await using folder = await openFolder()
-      const env = { TASKLEDGER_DATABASE: mysqlUrlOf(await newDatabase()) }
+      const env = { TASKLEDGER_DATABASE: mysqlUrlOf(await databases.make()) }
       const ran = await Promise.all([1, 2, 3].map(() => folder.run(['migrate'], { env })))
       assert.deepEqual(
         ran.map(({ stderr, code }) => `${code} ${stderr}`),
@@ -126,7 +126,7 @@ mysqlSuite(() => {
     })
 
     it('that has a table of such a name already is left alone', async () => {
-      const name = await newDatabase()
+      const name = await databases.make()
       await onMysql(`CREATE TABLE ${name}.task_attempt (mine int)`)
       const database = await Database.open(mysqlUrlOf(name), 'create')
       try {

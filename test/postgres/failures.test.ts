@@ -7,7 +7,7 @@ import { ConfigurationError, UnavailableError } from '../../src/lib/task/errors.
 import { POSTGRES } from '../helpers/databases.js'
 import { openFolder } from '../helpers/folder.js'
 import { overProxy } from '../helpers/over-proxy.js'
-import { newSchema, onServer, postgresSuite, serverUrl, urlOf } from '../helpers/postgres.js'
+import { onServer, postgresSuite, schemas, serverUrl, urlOf } from '../helpers/postgres.js'
 import { until } from '../helpers/until.js'
 import { openWorld, type World } from '../helpers/world.js'
 
@@ -83,7 +83,7 @@ postgresSuite(() => {
   describe('a schema', () => {
     it('without a ledger is refused with the command that makes one, and that command makes it', async () => {
       await using folder = await openFolder()
-      const url = urlOf(await newSchema())
+      const url = urlOf(await schemas.make())
       const refused = await folder.run(['list'], { env: { TASKLEDGER_DATABASE: url } })
       assert.equal(refused.code, 78)
       assert.equal(refused.stderr, `taskledger: there is no ledger in ${url}\n  make one with: taskledger migrate --database ${url}\n`)
@@ -93,7 +93,7 @@ postgresSuite(() => {
 
     it('may be migrated by several programs at one time', async () => {
       await using folder = await openFolder()
-      const env = { TASKLEDGER_DATABASE: urlOf(await newSchema()) }
+      const env = { TASKLEDGER_DATABASE: urlOf(await schemas.make()) }
       const ran = await Promise.all([1, 2, 3].map(() => folder.run(['migrate'], { env })))
       assert.deepEqual(
         ran.map(({ stderr, code }) => `${code} ${stderr}`),
