@@ -6,7 +6,7 @@ import { NUMBERED, SpareLedgers, TABLES } from './spare-ledgers.js'
 const SERVER = process.env['TEST_MYSQL'] ?? 'mysql://root@127.0.0.1:3306/test'
 
 /** The same server with something else in its URL. */
-export function mysqlUrl(change: (url: URL) => void): string {
+export function mysqlUrl(change: (url: URL) => unknown): string {
   const url = new URL(SERVER)
   change(url)
   return url.href

@@ -9,7 +9,7 @@ const SERVER = process.env['TEST_POSTGRES'] ?? 'postgres://root@127.0.0.1:5432/t
 export const urlOf = (schema: string): string => `${SERVER}?options=-c%20search_path%3D${schema}`
 
 /** The same server with something else in its URL. */
-export function serverUrl(change: (url: URL) => void): string {
+export function serverUrl(change: (url: URL) => unknown): string {
   const url = new URL(SERVER)
   change(url)
   return url.href

@@ -2,112 +2,35 @@ import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
 import knex from 'knex'
 import { Database } from '../../src/lib/database/database.js'
-import { CommitUnknownError } from '../../src/lib/database/failure.js'
 import { checkSchema, migrateTo, migrationStatus } from '../../src/lib/database/migrate.js'
-import { ConfigurationError, UnavailableError, UsageError } from '../../src/lib/task/errors.js'
+import type { Sql } from '../../src/lib/database/sql.js'
+import { ConfigurationError, UsageError } from '../../src/lib/task/errors.js'
+import { beat, failuresOn, workers } from '../database/server-failures.js'
 import { MYSQL } from '../helpers/databases.js'
-import { openFolder } from '../helpers/folder.js'
 import { databases, mysqlSuite, mysqlUrl, mysqlUrlOf, onMysql } from '../helpers/mysql.js'
-import { overProxy } from '../helpers/over-proxy.js'
 import { putRow } from '../helpers/rows.js'
 import { until } from '../helpers/until.js'
 import { openWorld, type World } from '../helpers/world.js'
 
-const beat = (id: string) =>
-  [
-    `INSERT INTO task_worker (worker_id, host, pid, queues, started_at, beat_at, lease_until) VALUES (?, 'h', 1, '[]', 0, 0, 0)`,
-    [id],
-  ] as const
-
-const workers = async (w: World) =>
-  (await w.database.all<{ worker_id: string }>('SELECT worker_id FROM task_worker ORDER BY worker_id', [])).map((row) => row.worker_id)
-
-const withSecret = (change: (url: URL) => void): string =>
-  mysqlUrl((url) => {
-    url.password = 'secret-4711'
-    change(url)
-  })
-
-/** A commit as it goes over the wire: a command, and its text. */
-const COMMIT = '\x03COMMIT'
-
 mysqlSuite(() => {
-  describe('a database that cannot be opened', () => {
-    const cases: readonly (readonly [string, (url: URL) => void, typeof ConfigurationError | typeof UnavailableError, RegExp])[] = [
-      [
-        'because nothing listens there',
-        (url) => Object.assign(url, { hostname: '127.0.0.1', port: '1' }),
-        UnavailableError,
-        /cannot be reached: connect ECONNREFUSED/,
-      ],
-      [
-        'because it is not there',
-        (url) => Object.assign(url, { password: '', pathname: '/no_such_database' }),
-        ConfigurationError,
-        /is not there: Unknown database 'no_such_database'/,
-      ],
-      [
-        'because the server refuses the password',
-        (url) => Object.assign(url, { username: 'nobody_of_this_name' }),
-        ConfigurationError,
-        /refuses this user: Access denied for user 'nobody_of_this_name'/,
-      ],
-    ]
-    for (const [what, change, kind, message] of cases) {
-      it(`${what} is told without the password`, async () => {
-        await assert.rejects(Database.open(withSecret(change), 'write'), (error: Error) => {
-          assert.ok(error instanceof kind && message.test(error.message), String(error))
-          return !inspect(error, { depth: 10 }).includes('secret-4711')
-        })
-      })
-    }
-
-    it('for want of mysql2 is told in one sentence', async () => {
-      await using folder = await openFolder()
-      const hook = `export const resolve = (name, context, next) => name === 'mysql2' ? Promise.reject(Object.assign(new Error('no mysql2'), { code: 'ERR_MODULE_NOT_FOUND' })) : next(name, context)`
-      const loader = `import { register } from 'node:module'; register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hook)}))`
-      const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(loader)}` }
-      const { stderr, code } = await folder.run(['list', '--database', 'mysql://me@127.0.0.1/test'], { env })
-      assert.equal(
-        stderr,
-        'taskledger: a ledger in MySQL or MariaDB needs the package mysql2, which is not installed\n  install mysql2: npm install mysql2\n',
-      )
-      assert.equal(code, 78)
-    })
-
-    it('is exit 69, or 78, of a command', async () => {
-      await using folder = await openFolder()
-      const run = (url: string) => folder.run(['list', '--database', url])
-      const unreachable = await run(withSecret((url) => Object.assign(url, { hostname: '127.0.0.1', port: '1' })))
-      const refused = await run(withSecret((url) => Object.assign(url, { username: 'nobody_of_this_name' })))
-      assert.deepEqual([unreachable.code, refused.code], [69, 78])
-      assert.ok(!`${unreachable.stderr}${refused.stderr}`.includes('secret-4711'))
-    })
+  failuresOn({
+    databases: MYSQL,
+    urlWith: mysqlUrl,
+    missing: {
+      url: mysqlUrl((url) => Object.assign(url, { pathname: '/no_such_database' })), // a user with a wrong password does not get as far
+      message: /is not there: Unknown database 'no_such_database'/,
+    },
+    refused: /refuses this user: Access denied for user 'nobody_of_this_name'/,
+    driver: { name: 'mysql2', url: 'mysql://me@127.0.0.1/test', ledger: 'a ledger in MySQL or MariaDB' },
+    newPlace: async () => mysqlUrlOf(await databases.make()).replace('mysql:', 'mariadb:'),
+    commit: '\x03COMMIT', // a command, and its text
+    async endOwn(sql) {
+      const [own] = await sql.all<{ id: number }>('SELECT connection_id() AS id', [])
+      await onMysql(`KILL ${own?.id}`)
+    },
   })
 
   describe('a database', () => {
-    it('without a ledger is refused with the command that makes one, and that command makes it', async () => {
-      await using folder = await openFolder()
-      const url = mysqlUrlOf(await databases.make()).replace('mysql:', 'mariadb:')
-      const refused = await folder.run(['list'], { env: { TASKLEDGER_DATABASE: url } })
-      assert.equal(refused.code, 78)
-      assert.equal(refused.stderr, `taskledger: there is no ledger in ${url}\n  make one with: taskledger migrate --database ${url}\n`)
-      assert.equal((await folder.run(['migrate', '--database', url])).code, 0)
-      assert.deepEqual(await folder.run(['list'], { env: { TASKLEDGER_DATABASE: url } }).then(({ code }) => code), 0)
-    })
-
-    it('may be migrated by several programs at one time', async () => {
-      await using folder = await openFolder()
-      const env = { TASKLEDGER_DATABASE: mysqlUrlOf(await databases.make()) }
-      const ran = await Promise.all([1, 2, 3].map(() => folder.run(['migrate'], { env })))
-      assert.deepEqual(
-        ran.map(({ stderr, code }) => `${code} ${stderr}`),
-        ['0 ', '0 ', '0 '],
-      )
-      const applied = ran.flatMap(({ stdout }) => stdout.split('\n')).filter((line) => line.startsWith('Applying '))
-      assert.equal(applied.length, new Set(applied).size)
-    })
-
     it('whose migration died half way is migrated all the same', async () => {
       await using w = await openWorld({ databases: MYSQL })
       const lost: readonly (readonly string[])[] = [
@@ -138,57 +61,6 @@ mysqlSuite(() => {
       } finally {
         await database.close()
       }
-    })
-  })
-
-  describe('a commit whose connection is lost', () => {
-    it('before it is written is done again', async () => {
-      await using w = await openWorld({ databases: MYSQL })
-      await using far = await overProxy(w)
-      far.proxy.cutAt({ text: 'INSERT INTO task_worker', when: 'before' })
-      assert.equal(await far.database.write((sql) => sql.run(...beat('a'))), 1)
-      far.proxy.cutAt({ text: COMMIT, when: 'before' })
-      await assert.rejects(
-        far.database.write((sql) => sql.run(...beat('b'))),
-        CommitUnknownError,
-      )
-      assert.deepEqual(await workers(w), ['a'])
-    })
-
-    it('before its answer has come is not known to be written, and is not done again', async () => {
-      await using w = await openWorld({ databases: MYSQL })
-      await using far = await overProxy(w)
-      far.proxy.cutAt({ text: COMMIT, when: 'after' })
-      await assert.rejects(
-        Promise.all(['a', 'b'].map((id) => far.database.write((sql) => sql.run(...beat(id))))),
-        (error: Error) => error instanceof CommitUnknownError && /was lost during a commit, which is written or not/.test(error.message),
-      )
-      await until(async () => (await workers(w)).length === 2, 'the commit to be written')
-      assert.equal(await far.database.write((sql) => sql.run(...beat('c'))), 1)
-    })
-
-    it('to a server that is away is done once it is back; a read says at once that it is', async () => {
-      await using w = await openWorld({ databases: MYSQL })
-      await using far = await overProxy(w)
-      far.proxy.close()
-      const written = far.database.write((sql) => sql.run(...beat('a')))
-      const unreachable = (error: Error) => error instanceof UnavailableError && /cannot be reached/.test(error.message)
-      await assert.rejects(far.database.all('SELECT 1', []), unreachable)
-      far.proxy.open()
-      assert.equal(await written, 1)
-    })
-
-    it('because the server ended it is done again', async () => {
-      await using w = await openWorld({ databases: MYSQL })
-      let ended = false
-      await w.database.write(async (sql) => {
-        await sql.run(...beat('a'))
-        const [own] = await sql.all<{ id: number }>('SELECT connection_id() AS id', [])
-        if (!ended) await onMysql(`KILL ${own?.id}`)
-        ended = true
-        await sql.run(...beat('b'))
-      })
-      assert.deepEqual(await workers(w), ['a', 'b'])
     })
   })
 
@@ -233,8 +105,13 @@ mysqlSuite(() => {
         `${insert} (?, 'h',`,
       ]
       for (const statement of statements) {
-        for (const asked of [w.database.run(statement, ['token-4711']), w.database.write((sql) => sql.run(statement, ['token-4711']))]) {
-          await assert.rejects(asked, (error: Error) => !inspect(error, { depth: 10 }).includes('token-4711'), statement)
+        const asked = [w.database, { run: (...ask: Parameters<Sql['run']>) => w.database.write((sql) => sql.run(...ask)) }]
+        for (const one of asked) {
+          await assert.rejects(
+            one.run(statement, ['token-4711']),
+            (error: Error) => !inspect(error, { depth: 10 }).includes('token-4711'),
+            statement,
+          )
         }
       }
     })
