@@ -2,17 +2,17 @@ import assert from 'node:assert/strict'
 import { type DatabaseUrl, type MysqlUrl, type PostgresUrl, parseDatabaseUrl, type SqliteUrl } from '../../src/lib/database/url.js'
 import { ConfigurationError } from '../../src/lib/task/errors.js'
 
-const read = <Url extends DatabaseUrl>(url: string) => parseDatabaseUrl(url, '/work') as Url
+const read = <Url extends DatabaseUrl>(url: string) => parseDatabaseUrl(url, '/here') as Url
 
 describe('a database URL', () => {
   it('names a file, relative to the working directory or absolute', () => {
     const filename = (url: string) => read<SqliteUrl>(url).filename
     assert.deepEqual(['sqlite:a.db', 'sqlite:./x/a.db', 'sqlite:/srv/a.db', 'sqlite:///srv/a.db', 'SQLite:a.db'].map(filename), [
-      '/work/a.db',
-      '/work/x/a.db',
+      '/here/a.db',
+      '/here/x/a.db',
       '/srv/a.db',
       '/srv/a.db',
-      '/work/a.db',
+      '/here/a.db',
     ])
   })
 
@@ -23,7 +23,7 @@ describe('a database URL', () => {
   it('says what was expected when it is something else', () => {
     for (const url of ['ledger.db', '', 'C:\\ledger.db', 'sqlite:']) {
       assert.throws(
-        () => parseDatabaseUrl(url, '/work'),
+        () => parseDatabaseUrl(url, '/here'),
         (error: Error) =>
           error instanceof ConfigurationError && error.message.includes('expected sqlite:FILE') && error.message.endsWith(`got: ${url}`),
       )
@@ -32,7 +32,7 @@ describe('a database URL', () => {
 
   it('is not shown when it may hold a password', () => {
     assert.throws(
-      () => parseDatabaseUrl('oracle://me:secret@host/db', '/work'),
+      () => parseDatabaseUrl('oracle://me:secret@host/db', '/here'),
       (error: Error) => error.message.includes('begins with oracle:') && !error.message.includes('secret'),
     )
     for (const url of [
@@ -44,7 +44,7 @@ describe('a database URL', () => {
       'mariadb://me:se/cret@host/db',
     ])
       assert.throws(
-        () => parseDatabaseUrl(url, '/work'),
+        () => parseDatabaseUrl(url, '/here'),
         (error: Error) =>
           error instanceof ConfigurationError &&
           /expected (postgres|mysql|mariadb):/.test(error.message) &&

@@ -12,5 +12,6 @@ await suitesOn({ ledger: POSTGRES }, [
   'ledger/workers',
   'ledger/fix-json',
   'ledger/export',
+  'ledger/celery-outbox',
   'ledger/arguments',
 ])
