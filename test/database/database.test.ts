@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import { Database } from '../../src/lib/database/database.js'
 import { migrationStatus } from '../../src/lib/database/migrate.js'
+import type { Sql } from '../../src/lib/database/sql.js'
 import { ConfigurationError } from '../../src/lib/task/errors.js'
 import { inWordsOf, itOnSqlite } from '../helpers/databases.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -151,6 +152,39 @@ describe('a write', () => {
       ],
     )
     assert.deepEqual(await ids(w), ['a', 'c'])
+  })
+
+  it('of many items together is one piece of work for all who ask at one time, each with the answers to their own', async () => {
+    await using w = await openWorld()
+    const calls: (readonly string[])[] = []
+    const joint = async (sql: Sql, items: readonly string[]): Promise<string[]> => {
+      calls.push(items)
+      for (const id of items) await sql.run(...beat(id))
+      return items.map((id) => id.toUpperCase())
+    }
+    const answers = await Promise.all([w.database.writeJointly(joint, ['a', 'b']), w.database.writeJointly(joint, ['c'])])
+    assert.deepEqual(answers, [['A', 'B'], ['C']])
+    assert.deepEqual(calls, [['a', 'b', 'c']])
+    assert.deepEqual(await ids(w), ['a', 'b', 'c'])
+  })
+
+  it('of many items that fails takes nothing with it that somebody else asked for', async () => {
+    await using w = await openWorld()
+    const joint = async (sql: Sql, items: readonly string[]): Promise<string[]> => {
+      for (const id of items) await sql.run(...beat(id))
+      if (items.includes('b')) throw new Error('mine')
+      return [...items]
+    }
+    const settled = await Promise.allSettled([
+      w.database.writeJointly(joint, ['a', 'b']),
+      w.database.writeJointly(joint, ['c']),
+      w.database.write((sql) => sql.run(...beat('d'))),
+    ])
+    assert.deepEqual(
+      settled.map((one) => (one.status === 'fulfilled' ? one.value : (one.reason as Error).message)),
+      ['mine', ['c'], 1],
+    )
+    assert.deepEqual(await ids(w), ['c', 'd'])
   })
 
   itOnSqlite('is not part of a read that runs beside it', async () => {

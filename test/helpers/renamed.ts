@@ -24,6 +24,7 @@ export function renamed(broker: Broker, nameOf: (queue: string) => string): Brok
     wait: (queues, timeoutMs, signal) => broker.wait(queues.map(outside), timeoutMs, signal),
     leave: (queues) => broker.leave(queues.map(outside)),
     ack: (delivery) => broker.ack(delivery),
+    ackAll: (deliveries) => broker.ackAll(deliveries),
     reject: (delivery, options) => broker.reject(delivery, options),
     extend: (deliveries, leaseUntil) => broker.extend(deliveries, leaseUntil),
     drop: (taskIds) => broker.drop(taskIds),

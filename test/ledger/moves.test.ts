@@ -115,6 +115,23 @@ describe('the move to STARTED', () => {
     })
   })
 
+  it('of many is accepted for those that have not been started before, and tells which', async () => {
+    await using w = await openWorld()
+    const rows = [
+      { ...ROWS.PENDING, task_id: 'first' },
+      { ...ROWS.PENDING, task_id: 'again', deliveries: 1 },
+      { ...ROWS.STARTED, task_id: 'lost' },
+      { ...ROWS.SUCCESS, task_id: 'ended' },
+      { ...ROWS.RETRY, task_id: 'retried', retries: 1 },
+    ]
+    for (const row of rows) await putRow(w.database, row)
+    const owners = [...rows.map(({ task_id }) => task_id), 'none'].map((taskId) => ({ ...OWNER, taskId }))
+    const moved = await w.database.write((sql) => moves.moveAllToStarted(sql, owners, START, DAWN + 5))
+    assert.deepEqual(moved, [true, false, false, false, false, false])
+    const { status, worker_id, deliveries, lease_until, started_at } = await storedRow(w.database, 'first')
+    assert.deepEqual([status, worker_id, deliveries, lease_until, started_at], ['STARTED', 'w1', 1, LEASE, DAWN + 5])
+  })
+
   it("counts as the broker's confirmation for a row that still waits for one", async () => {
     const moved = await changes({ ...ROWS.PENDING, published_at: null }, (sql) => started(sql, {}))
     assert.equal(moved?.published_at, DAWN + 5)
@@ -196,6 +213,23 @@ describe('the end of an execution', () => {
       finished_at: END.at,
       result_expires_at: END.resultExpiresAt,
     })
+  })
+
+  it('as SUCCESS of many is accepted for those of their owner, each with its own result', async () => {
+    await using w = await openWorld()
+    for (const taskId of ['a', 'b', 'c'])
+      await putRow(w.database, { ...ROWS.STARTED, task_id: taskId, worker_id: taskId === 'b' ? 'w2' : 'w1' })
+    const all = ['a', 'b', 'c'].map((taskId) => ({ owner: { ...OWNER, taskId }, result: taskId === 'c' ? null : `"${taskId}"`, end: END }))
+    assert.deepEqual(await w.database.write((sql) => moves.moveAllToSuccess(sql, all)), [true, false, true])
+    const rows = await Promise.all(['a', 'b', 'c'].map((taskId) => storedRow(w.database, taskId)))
+    assert.deepEqual(
+      rows.map(({ status, result }) => [status, result]),
+      [
+        ['SUCCESS', '"a"'],
+        ['STARTED', null],
+        ['SUCCESS', null],
+      ],
+    )
   })
 
   it('as IGNORED drops the error of an earlier try', async () => {

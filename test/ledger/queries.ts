@@ -191,7 +191,9 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   quoteResult: (sql) => fixJson.quoteResult(sql, { id: 5000, taskId: 'id-0004999', text: '4' }),
 
   moveToStarted: (sql) => moves.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, START, DAWN),
+  moveAllToStarted: (sql) => moves.moveAllToStarted(sql, [{ ...OWNER, taskId: 'id-0000001', deliveries: 1 }], START, DAWN),
   moveToSuccess: (sql) => moves.moveToSuccess(sql, OWNER, '1', END),
+  moveAllToSuccess: (sql) => moves.moveAllToSuccess(sql, [{ owner: OWNER, result: '1', end: END }]),
   moveToFailure: (sql) => moves.moveToFailure(sql, OWNER, ERROR, END),
   failUnstarted: (sql) => moves.failUnstarted(sql, 'id-0000001', ERROR, END),
   moveToRetry: (sql) =>
@@ -231,6 +233,8 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   recordTask: (sql) => record.recordTask(sql, aMessage({ id: 'new' }), STORED, aBeginning()),
   recordTaskIfNew: (sql) => record.recordTaskIfNew(sql, aMessage({ id: 'id-0004999' }), STORED, aBeginning()),
+  recordAllIfNew: (sql) =>
+    record.recordAllIfNew(sql, [{ message: aMessage({ id: 'id-0004999' }), stored: STORED, beginning: aBeginning() }]),
   cutPublished: (sql) => record.cutPublished(sql, aMessage({ id: 'id-0000400' }), STORED),
   unpublished: (sql) => record.unpublished(sql, ['id-0000400', 'id-0000401']),
   markPublished: [
@@ -264,6 +268,7 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   releaseHeld: (sql) => messages.releaseHeld(sql, DAWN + 100),
   claimMessages: (sql) => messages.claimMessages(sql, 'queue1', 10, DAWN),
   deleteHeld: (sql) => messages.deleteHeld(sql, 1, 1),
+  deleteAllHeld: (sql) => messages.deleteAllHeld(sql, [{ id: 1, deliveries: 1 }]),
   deleteMessages: (sql) => messages.deleteMessages(sql, ['id-0000001', 'id-0100000']),
   setHeld: (sql) => messages.setHeld(sql, 1, 1, DAWN),
   anythingReady: [

@@ -1,5 +1,11 @@
+import assert from 'node:assert/strict'
+import { claimMessages } from '../../src/lib/broker/sql/messages.js'
+import type { Work } from '../../src/lib/database/engine.js'
+import { moveAllToStarted, moveAllToSuccess } from '../../src/lib/ledger/moves.js'
 import { POSTGRES } from '../helpers/databases.js'
 import { postgresSuite } from '../helpers/postgres.js'
+import { putRow } from '../helpers/rows.js'
+import { DAWN, openWorld, type World } from '../helpers/world.js'
 import { plansOn } from '../ledger/server-plans.js'
 
 /** A step of a plan, as EXPLAIN tells it. */
@@ -20,6 +26,10 @@ const SMALL =
 /** Tables that stay short beside the ledger. */
 const SHORT = ['task_worker', 'task_rate', 'task_group']
 
+const WAYS = ['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_sort', 'jit']
+/** Has a commit weigh all ways of PostgreSQL's again. */
+const WITHOUT_HINTS = `SELECT ${WAYS.map((way) => `set_config('${way}', 'on', true)`).join(', ')}`
+
 /** Whether a step goes over a table of many rows, or an index as long, from end to end. */
 function isWholePass(step: Step): boolean {
   const { 'Node Type': type, 'Relation Name': table = '', 'Index Name': index } = step
@@ -31,10 +41,60 @@ const told = ({ 'Node Type': type, 'Relation Name': table, 'Index Name': index, 
   [type, table, index, condition].filter(Boolean).join(' ')
 
 postgresSuite(() => {
+  describe('a commit, while PostgreSQL believes that tables are empty which are not', () => {
+    let w: World
+
+    before(async function () {
+      this.timeout(60_000)
+      w = await openWorld({ databases: POSTGRES })
+      for (const table of ['task_message', 'task_result']) {
+        await w.database.run(`ALTER TABLE ${table} SET (autovacuum_enabled = off)`, [])
+        await w.database.run(`ANALYZE ${table}`, [])
+      }
+      await w.database.run(
+        `INSERT INTO task_message (task_id, queue, priority, body) SELECT 't' || n, 'q', 0, '{}' FROM generate_series(1, 20000) AS n`,
+        [],
+      )
+      await putRow(w.database, { task_id: 't0' })
+      const others =
+        'task, args, kwargs, status, queue, exchange, routing_key, priority, retries, root_id, options, submitted_at, published_at, updated_at'
+      const copied = `SELECT 't' || n, ${others} FROM task_result, generate_series(1, 20000) AS n`
+      await w.database.run(`INSERT INTO task_result (task_id, ${others}) ${copied}`, [])
+    })
+
+    after(() => w[Symbol.asyncDispose]())
+
+    /** Rows of these tables that were looked at. */
+    async function readBy(work: Work<unknown>): Promise<number> {
+      const count = `SELECT sum(seq_tup_read + idx_tup_fetch) AS n FROM pg_stat_xact_user_tables WHERE relname IN ('task_message', 'task_result')`
+      const [counted] = await w.database.write(async (sql) => {
+        await work(sql)
+        return sql.all<{ n: number }>(count, [])
+      }, null)
+      return counted?.n ?? 0
+    }
+
+    it('claims a few messages without looking at the others', async () => {
+      assert.ok((await readBy((sql) => claimMessages(sql, 'q', 10, DAWN))) < 100)
+    })
+
+    it('starts and ends many tasks without looking at the others', async () => {
+      const owners = Array.from({ length: 50 }, (_, n) => ({ taskId: `t${n}`, workerId: 'w', deliveries: 1, retries: 0 }))
+      const start = { leaseUntil: DAWN + 10, maxRetries: 3, options: null, track: true }
+      const read = await readBy(async (sql) => {
+        assert.ok(!(await moveAllToStarted(sql, owners, start, DAWN)).includes(false))
+        const ends = owners.map((owner) => ({ owner, result: '1', end: { at: DAWN, resultExpiresAt: null } }))
+        assert.ok(!(await moveAllToSuccess(sql, ends)).includes(false))
+      })
+      assert.ok(read < 1000, `${read} rows`)
+    })
+  })
+
   plansOn<Step>({
     databases: POSTGRES,
     analyze: (w, table) => w.database.run(`ANALYZE ${table}`, []),
     async explain(sql, text, bindings) {
+      await sql.run(WITHOUT_HINTS, []) // a read has none
       const [answer] = await sql.all<{ 'QUERY PLAN': string }>(`EXPLAIN (FORMAT JSON) ${text}`, bindings)
       const [{ Plan }] = JSON.parse(answer?.['QUERY PLAN'] ?? '') as [{ Plan: Step }]
       return stepsOf(Plan)

@@ -13,9 +13,10 @@ import type { Json } from '../task/json.js'
 import type { Outcome } from '../task/outcome.js'
 import type { Composed } from '../task/signature.js'
 import type { WatchEvent, Watcher } from '../watch/watcher.js'
+import type { KnownTasks } from '../worker/executions.js'
 import { AsyncPool } from '../worker/pool/async-pool.js'
-import { runTask } from '../worker/run-task.js'
-import { type KnownTasks, Worker } from '../worker/worker.js'
+import { runTask, type Surroundings } from '../worker/run-task.js'
+import { Worker } from '../worker/worker.js'
 import { DeclaredTasks } from './declared.js'
 import { withDefaults } from './defaults.js'
 import { GroupResult } from './group-result.js'
@@ -230,7 +231,7 @@ export class App {
    * Runs one task of this app here, for a child process of a pool: the settings of the app decide, and nothing but the
    * returned outcome is written.
    */
-  async execute(delivery: Delivery, update: (update: TaskUpdate) => Promise<void>, stop: AbortSignal): Promise<Outcome> {
+  async execute(delivery: Delivery, update: (update: TaskUpdate) => Promise<void>, stop: Surroundings['stop']): Promise<Outcome> {
     this.executing ??= this.settings()
     const settings = await this.executing
     const definition = this.declared.definition(delivery.message.task, settings)

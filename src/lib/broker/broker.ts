@@ -26,6 +26,8 @@ export interface Postings {
   publish(messages: readonly TaskMessage[]): Promise<void>
   /** The message is done and gone. False: it was not this delivery's any more, and nothing happened. */
   ack(delivery: Delivery): Promise<boolean>
+  /** `ack` of many, each once. */
+  ackAll(deliveries: readonly Delivery[]): Promise<readonly boolean[]>
   /** Gives the message up: back to the front of its priority for anybody at once, or gone. False: as for `ack`. */
   reject(delivery: Delivery, options: { readonly requeue: boolean }): Promise<boolean>
   /** Keeps these messages from others until `leaseUntil`. Those that are no longer ours are passed over. */

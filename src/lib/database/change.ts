@@ -1,4 +1,4 @@
-import type { Binding, Sql } from './sql.js'
+import { type Binding, runEach, type Sql } from './sql.js'
 
 /** Rows that are to be changed: all that meet a condition, or the first of them in an order. */
 export interface Chosen {
@@ -62,6 +62,14 @@ export async function insertIfNew(sql: Sql, insert: string, key: string, binding
     if (isTaken(error)) return false
     throw error
   }
+}
+
+/** The same for many, no two of the same key. Answers for each whether it was written. */
+export async function insertEachIfNew(sql: Sql, insert: string, key: string, many: readonly (readonly Binding[])[]): Promise<boolean[]> {
+  if (!sql.dialect.isTaken) return (await runEach(sql, `${insert} ON CONFLICT (${key}) DO NOTHING`, many)).map((written) => written === 1)
+  const written: boolean[] = []
+  for (const bindings of many) written.push(await insertIfNew(sql, insert, key, bindings))
+  return written
 }
 
 const condition = ({ dialect: { chosen, claimed } }: Sql, { table, key, where, first }: Chosen): string =>

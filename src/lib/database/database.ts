@@ -8,11 +8,21 @@ import type { Binding, Sql } from './sql.js'
 import { SqliteEngine } from './sqlite.js'
 import { type DatabaseUrl, parseDatabaseUrl } from './url.js'
 
+/** What is done for many at one time: what it comes to for each item, in their order. It may run twice, so it does nothing but SQL. */
+export type JointWork<Item, T> = (sql: Sql, items: readonly Item[]) => Promise<readonly T[]>
+
+/** Who waits for what is done in a commit: a work of its own, or items of a joint one. */
 interface Waiting {
-  readonly work: Work<unknown>
+  readonly work: Work<unknown> | null
+  readonly joint: JointWork<unknown, unknown> | null
+  readonly items: readonly unknown[]
   readonly order: string | null
   readonly resolve: (value: unknown) => void
   readonly reject: (error: unknown) => void
+}
+
+interface Lane {
+  done: Promise<void>
 }
 
 /** Bounds how long one commit keeps other processes from writing. */
@@ -24,7 +34,8 @@ const MAX_GROUP = 500
  */
 export class Database implements Sql {
   private waiting: Waiting[] = []
-  private draining: Promise<void> | null = null
+  /** The commits under way, each of which goes on with what has come meanwhile. */
+  private readonly lanes = new Set<Lane>()
 
   private constructor(private readonly engine: Engine) {}
 
@@ -85,8 +96,22 @@ export class Database implements Sql {
    */
   write<T>(work: Work<T>, order: string | null = ''): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.waiting.push({ work, order, resolve: resolve as (value: unknown) => void, reject })
-      this.draining ??= this.drain()
+      this.waiting.push({ work, joint: null, items: [], order, resolve: resolve as (value: unknown) => void, reject })
+      this.board()
+    })
+  }
+
+  /**
+   * The same, for many items: `work` is called once for all that came to it at one time, and answers for each. It changes no row that
+   * another work of this program may be changing, and none for two of its items.
+   *
+   * @param work is to be the same function each time
+   */
+  writeJointly<Item, T>(work: JointWork<Item, T>, items: readonly Item[]): Promise<readonly T[]> {
+    return new Promise<readonly T[]>((resolve, reject) => {
+      const joint = work as JointWork<unknown, unknown>
+      this.waiting.push({ work: null, joint, items, order: null, resolve: resolve as (value: unknown) => void, reject })
+      this.board()
     })
   }
 
@@ -116,31 +141,87 @@ export class Database implements Sql {
 
   /** Waits for the writes under way and lets go of the database. */
   async close(): Promise<void> {
-    while (this.draining !== null) await this.draining
+    while (this.lanes.size > 0) await Promise.all([...this.lanes].map(({ done }) => done))
     await this.engine.close()
   }
 
-  private async drain(): Promise<void> {
+  private board(): void {
+    if (this.lanes.size >= this.engine.lanes) return
+    const lane: Lane = { done: Promise.resolve() }
+    this.lanes.add(lane)
+    lane.done = this.drain(lane)
+  }
+
+  private async drain(lane: Lane): Promise<void> {
     while (this.waiting.length > 0) {
       await new Promise((resolve) => setImmediate(resolve)) // let everybody of this turn come aboard
-      const group = this.waiting.splice(0, MAX_GROUP)
-      if (this.engine.concurrent) group.sort(byOrder)
-      await this.commitGroup(group)
+      const group = this.nextGroup()
+      if (group.length > 0) await this.commitGroup(group) // else another lane has taken them
     }
-    this.draining = null
+    this.lanes.delete(lane)
+  }
+
+  private nextGroup(): Waiting[] {
+    let size = 0
+    let count = 0
+    for (; count < this.waiting.length && size < MAX_GROUP; count++) size += this.waiting[count]?.items.length || 1
+    const group = this.waiting.splice(0, count)
+    return this.engine.concurrent ? group.sort(byOrder) : group
   }
 
   private async commitGroup(group: readonly Waiting[]): Promise<void> {
+    const parts = partsOf(group)
     try {
-      const works = group.map(({ work }) => work)
-      const results = await this.engine.commit(works, group.filter(({ order }) => order === null).length)
-      group.forEach(({ resolve }, i) => {
-        resolve(results[i])
+      const works = parts.map(({ work }) => work)
+      const results = await this.engine.commit(works, parts.filter(({ order }) => order === null).length)
+      parts.forEach(({ answer }, i) => {
+        answer(results[i])
       })
     } catch (error) {
       if (group.length === 1 || error instanceof CommitUnknownError) for (const { reject } of group) reject(error)
       else for (const one of group) await this.commitGroup([one])
     }
+  }
+}
+
+/** What a commit does at one go, and who is told what it came to. */
+interface Part {
+  readonly work: Work<unknown>
+  readonly order: string | null
+  readonly answer: (result: unknown) => void
+}
+
+/** The items of a joint work are one part. */
+function partsOf(group: readonly Waiting[]): Part[] {
+  const parts: Part[] = []
+  const together = new Map<JointWork<unknown, unknown>, Waiting[]>()
+  for (const one of group) {
+    const known = one.joint && together.get(one.joint)
+    if (known) known.push(one)
+    else if (one.joint) {
+      const waiting = [one]
+      together.set(one.joint, waiting)
+      parts.push(jointPart(one.joint, waiting))
+    } else if (one.work) parts.push({ work: one.work, order: one.order, answer: one.resolve })
+  }
+  return parts
+}
+
+function jointPart(joint: JointWork<unknown, unknown>, waiting: readonly Waiting[]): Part {
+  return {
+    work: (sql) =>
+      joint(
+        sql,
+        waiting.flatMap(({ items }) => items),
+      ),
+    order: null,
+    answer: (results) => {
+      let from = 0
+      for (const { items, resolve } of waiting) {
+        resolve((results as readonly unknown[]).slice(from, from + items.length))
+        from += items.length
+      }
+    },
   }
 }
 

@@ -20,6 +20,8 @@ export interface Engine {
   readonly passing: boolean
   /** Whether commits of several programs go on at one time, and wait for each other's rows. */
   readonly concurrent: boolean
+  /** How many commits of one program go on at one time. */
+  readonly lanes: number
   /** How often an idle program looks for what another wrote, where nothing tells it. */
   readonly pollMs: number
   all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]>

@@ -31,6 +31,7 @@ export class MysqlEngine implements Engine {
   readonly dialect = MYSQL
   readonly passing = false
   readonly concurrent = true
+  readonly lanes = 1
   readonly pollMs = 50
   private identity: string | null = null
   private maxBytes = Number.POSITIVE_INFINITY

@@ -1,6 +1,6 @@
 import type { ClientBase, QueryResult } from 'pg'
-import type { Many } from './postgres-batch.js'
 import { POSTGRES } from './postgres-dialect.js'
+import { manyOf } from './postgres-many.js'
 import type { Binding, Sql } from './sql.js'
 
 /** Texts that vary (an optional filter) would fill the cache for ever. */
@@ -61,10 +61,13 @@ export class PostgresConnection implements Sql {
     return (await this.query(text, bindings)).rowCount ?? 0
   }
 
-  /** Runs a statement for many bindings, and answers which of them changed a row. */
-  async many({ text, bindings }: Many): Promise<number[]> {
-    const { rows } = await this.query(text, bindings)
-    return (rows as { n: number }[]).map(({ n }) => n)
+  async each(text: string, many: readonly (readonly Binding[])[]): Promise<number[]> {
+    const merged = many.length > 1 ? manyOf(text, many) : null
+    if (!merged) return Promise.all(many.map((bindings) => this.run(text, bindings)))
+    const { rows } = await this.query(merged.text, merged.bindings)
+    const changed = new Array<number>(many.length).fill(0)
+    for (const { n } of rows as { readonly n: number }[]) changed[n - 1] = 1
+    return changed
   }
 
   /** One statement after the other, however many are asked for at one time. */

@@ -26,6 +26,14 @@ const MIGRATION_LOCK = 7_465_100_273
 /** What tells one ledger on one server from every other. */
 const IDENTITY = `SELECT current_database() || ' ' || coalesce(to_regclass('task_result')::oid::text, '') || ' ' || pg_postmaster_start_time() AS identity`
 
+/**
+ * For the statements of one commit. What is queued or open changes quicker than PostgreSQL counts it, and by an old count it would go
+ * through a whole table, or sort a whole queue, for a few rows that an index leads to. It compiles nothing for that either.
+ */
+const BY_INDEX = ['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_sort', 'jit']
+  .map((way) => `SET LOCAL ${way} = off`)
+  .join('; ')
+
 /** knex hands out no connection again that has this mark. */
 type PooledClient = Client & { __knex__disposed?: unknown }
 
@@ -34,6 +42,7 @@ export class PostgresEngine implements Engine {
   readonly dialect = POSTGRES
   readonly passing = false
   readonly concurrent = true
+  readonly lanes = 2
   readonly pollMs = 100
   private identity: string | null = null
   private readonly listener = new Listener(
@@ -145,9 +154,9 @@ export class PostgresEngine implements Engine {
     const results: unknown[] = []
     const sql = new PostgresConnection(client)
     try {
-      await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED ${this.reads ? 'READ ONLY' : 'READ WRITE'}`)
+      await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED ${this.reads ? 'READ ONLY' : 'READ WRITE'}; ${BY_INDEX}`)
       const together = works.slice(0, free)
-      if (together.length > 1) results.push(...(await allOf(together, new Batch(sql, (many) => sql.many(many)))))
+      if (together.length > 1) results.push(...(await allOf(together, new Batch(sql))))
       for (const work of works.slice(results.length)) results.push(await work(sql))
     } catch (error) {
       await sql.idle()

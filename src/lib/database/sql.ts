@@ -9,4 +9,14 @@ export interface Sql {
   all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]>
   /** The number of rows changed. */
   run(text: string, bindings: readonly Binding[]): Promise<number>
+  /** The same statement for each of many bindings, that change a row each, where this takes less than one by one. */
+  each?(text: string, many: readonly (readonly Binding[])[]): Promise<number[]>
+}
+
+/** Runs a statement for each of many bindings, no two of which change the same row. Answers the number of rows changed for each. */
+export async function runEach(sql: Sql, text: string, many: readonly (readonly Binding[])[]): Promise<number[]> {
+  if (sql.each) return sql.each(text, many)
+  const changed: number[] = []
+  for (const bindings of many) changed.push(await sql.run(text, bindings))
+  return changed
 }

@@ -118,6 +118,11 @@ export class SqliteConnection implements Sql {
     return this.prepare(text).run(bindings).changes
   }
 
+  async each(text: string, many: readonly (readonly Binding[])[]): Promise<number[]> {
+    const statement = this.prepare(text)
+    return many.map((bindings) => statement.run(bindings).changes)
+  }
+
   begin(): void {
     this.prepare('BEGIN IMMEDIATE').run()
   }

@@ -13,6 +13,7 @@ import { checkFile, isFrozen } from './sqlite-file.js'
 export class SqliteEngine implements Engine {
   readonly dialect = SQLITE
   readonly concurrent = false
+  readonly lanes = 1
   readonly pollMs = 25
   private connection: SqliteConnection | null = null
 

@@ -1,5 +1,5 @@
 import { update } from '../database/change.js'
-import type { Sql } from '../database/sql.js'
+import { runEach, type Sql } from '../database/sql.js'
 import type { Json } from '../task/json.js'
 import type { ErrorRecord } from '../task/outcome.js'
 import type { StoredArguments } from './arguments.js'
@@ -69,6 +69,20 @@ export async function moveToStarted(sql: Sql, owner: Owner, start: Start, now: n
 }
 
 /**
+ * The same for many that have not been started before.
+ *
+ * @param owners each of another task, with the first delivery of it
+ */
+export async function moveAllToStarted(sql: Sql, owners: readonly Owner[], start: Start, now: number): Promise<boolean[]> {
+  const [first] = owners
+  if (!first) return []
+  const { set, before, after } = starting(sql, first.workerId, '?', start, now)
+  const many = owners.map(({ taskId, deliveries, retries }) => [...before, deliveries, ...after, taskId, now, retries])
+  const changed = await runEach(sql, `UPDATE task_result SET ${set} WHERE ${FREE} AND retries = ? AND deliveries = 0`, many)
+  return changed.map((rows) => rows === 1)
+}
+
+/**
  * The same for a broker that does not count deliveries: the row does.
  *
  * @param again whether a row that was started and whose lease has run out may be started again
@@ -98,14 +112,27 @@ export async function isRunning(sql: Sql, taskId: string, retries: number, now: 
   return found.length > 0
 }
 
+const SUCCEED = `UPDATE task_result SET status = 'SUCCESS', result = ?, error_type = NULL, error_message = NULL, traceback = NULL,
+  lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ? WHERE ${OWNED}`
+
+/** A task that succeeded, to be ended by its owner. */
+export interface Success {
+  readonly owner: Owner
+  /** The result's JSON; null for a null result, or one that is not kept. */
+  readonly result: string | null
+  readonly end: End
+}
+
+const succeeded = ({ owner, result, end }: Success) => [result, end.at, end.at, end.resultExpiresAt, ...owned(owner)]
+
 /** STARTED → SUCCESS, by its owner. */
 export async function moveToSuccess(sql: Sql, owner: Owner, result: string | null, end: End): Promise<boolean> {
-  const changed = await sql.run(
-    `UPDATE task_result SET status = 'SUCCESS', result = ?, error_type = NULL, error_message = NULL, traceback = NULL,
-       lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ? WHERE ${OWNED}`,
-    [result, end.at, end.at, end.resultExpiresAt, ...owned(owner)],
-  )
-  return changed === 1
+  return (await sql.run(SUCCEED, succeeded({ owner, result, end }))) === 1
+}
+
+/** The same for many, each of another task. Answers for each whether it was its owner's. */
+export async function moveAllToSuccess(sql: Sql, successes: readonly Success[]): Promise<boolean[]> {
+  return (await runEach(sql, SUCCEED, successes.map(succeeded))).map((rows) => rows === 1)
 }
 
 const FAIL = `status = 'FAILURE', error_type = ?, error_message = ?, traceback = ?, lease_until = NULL, updated_at = ?, finished_at = ?, result_expires_at = ?`

@@ -1,4 +1,4 @@
-import { insertIfNew } from '../database/change.js'
+import { insertEachIfNew, insertIfNew } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 import type { TaskMessage } from '../task/message.js'
 import type { StoredArguments } from './arguments.js'
@@ -96,6 +96,19 @@ export async function recordTask(sql: Sql, message: TaskMessage, stored: StoredA
 /** The same, but leaves an existing row alone and says whether it wrote one. */
 export async function recordTaskIfNew(sql: Sql, message: TaskMessage, stored: StoredArguments, beginning: Beginning): Promise<boolean> {
   return insertIfNew(sql, INSERT, 'task_id', bindings(message, stored, beginning))
+}
+
+/** A row to write. */
+export interface NewRow {
+  readonly message: TaskMessage
+  readonly stored: StoredArguments
+  readonly beginning: Beginning
+}
+
+/** The same for many, each of another task. Answers for each whether it wrote one. */
+export function recordAllIfNew(sql: Sql, rows: readonly NewRow[]): Promise<boolean[]> {
+  const many = rows.map(({ message, stored, beginning }) => bindings(message, stored, beginning))
+  return insertEachIfNew(sql, INSERT, 'task_id', many)
 }
 
 /** What tells for which message a row waits that no broker has confirmed. */

@@ -47,6 +47,11 @@ export class Follower {
     private readonly results: CeleryResults | null = null,
   ) {}
 
+  /** Whether the end of the task means something to anybody. If not, nothing follows it. */
+  isAwaited(message: TaskMessage): boolean {
+    return isPart(message) || this.results?.takes(message) === true
+  }
+
   /** What follows the end of a task. `keepsErrors`: the result of a failure is kept even of a task whose result is ignored. */
   async follow(sql: Sql, message: TaskMessage, end: TaskEnd, keepsErrors = false): Promise<Unsent[]> {
     const unsent = await this.followUnended(sql, message, end)

@@ -26,6 +26,10 @@ export interface Ending {
   readonly stored: (message: TaskMessage) => StoredArguments
 }
 
+/** The result that is kept. */
+export const resultOf = ({ options }: TaskMessage, { text }: Extract<Outcome, { kind: 'succeeded' }>): string | null =>
+  options.ignoreResult ? null : text
+
 /** STARTED → whatever the outcome says, by its owner. False: the row was no longer its. */
 export async function moveToEnd(sql: Sql, ending: Ending, outcome: Outcome): Promise<boolean> {
   const { message, owner, end } = ending
@@ -33,7 +37,7 @@ export async function moveToEnd(sql: Sql, ending: Ending, outcome: Outcome): Pro
   switch (outcome.kind) {
     case 'succeeded':
       if (forgotten) return removeOwned(sql, owner)
-      return moveToSuccess(sql, owner, message.options.ignoreResult ? null : outcome.text, end)
+      return moveToSuccess(sql, owner, resultOf(message, outcome), end)
     case 'ignored':
       return forgotten ? removeOwned(sql, owner) : moveToIgnored(sql, owner, end)
     case 'replaced':

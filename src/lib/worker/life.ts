@@ -10,12 +10,9 @@ import {
   extendLease,
   failUnstarted,
   isRunning,
+  moveAllToSuccess,
   moveToPending,
   moveToRetry,
-  moveToStarted,
-  moveToStartedAndCount,
-  noteQueue,
-  type Owner,
   revokeUnstarted,
   updateOwned,
 } from '../ledger/moves.js'
@@ -25,15 +22,18 @@ import type { TaskDefinition, TaskUpdate } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { encodeJson } from '../task/json.js'
-import { leavesNoRow, type MessageOptions, type TaskMessage } from '../task/message.js'
+import { leavesNoRow, type TaskMessage } from '../task/message.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'
 import { STATUSES } from '../task/status.js'
-import { type Ending, moveToEnd } from './ending.js'
+import { type Beginning, Beginnings, type Started } from './beginnings.js'
+import { type Ending, moveToEnd, resultOf } from './ending.js'
 import { following } from './following.js'
 import { shutDown } from './reasons.js'
-import { type Fate, groupOrder, type Stepped, Steps } from './steps.js'
+import { type Fate, groupOrder, type JointDecision, type JointStep, type Stepped, Steps } from './steps.js'
 import { verdictOn } from './verdict.js'
 import { waits } from './waiting.js'
+
+export type { Started } from './beginnings.js'
 
 export interface LifeSettings {
   readonly leaseMs: number
@@ -42,32 +42,21 @@ export interface LifeSettings {
   readonly resultExpires: number | null
 }
 
-/** A delivery, and how often its message has been handed out, by the broker's count or by its row's. */
-type Counted = Delivery & { readonly deliveries: number }
+type Success = Extract<Outcome, { kind: 'succeeded' }>
 
-/** An execution that has begun: what is needed to end it. */
-export interface Started {
-  readonly definition: TaskDefinition
-  readonly delivery: Counted
-  readonly owner: Owner
-  readonly late: boolean
-  /** False for a task whose result is ignored: it has no row to move. */
-  readonly recorded: boolean
-}
-
-/** What begins an execution. */
-interface Start {
-  /** Its deliveries are null where the broker does not count. */
+/** An execution that ended well. */
+export interface Succeeded {
+  readonly started: Started
   readonly delivery: Delivery
-  readonly definition: TaskDefinition
-  readonly message: TaskMessage
-  readonly leaseUntil: number
-  readonly now: number
+  readonly outcome: Success
 }
 
 /** The steps of a delivery's life, each one commit in which row and message move together where the broker allows it. */
 export class Life {
   private readonly steps: Steps
+  private readonly beginnings: Beginnings
+  private readonly startTogether: JointStep<Beginning, Started | null>
+  private readonly succeedTogether: JointStep<Succeeded, Outcome | null>
 
   constructor(
     private readonly database: Database,
@@ -80,6 +69,15 @@ export class Life {
     failpoint: Failpoint = NO_FAILPOINT,
   ) {
     this.steps = new Steps(database, broker, follower, failpoint)
+    this.beginnings = new Beginnings(redaction, workerId, settings.leaseMs)
+    this.startTogether = this.steps.jointly('start', (sql, all: readonly Beginning[]) => this.beginTogether(sql, all))
+    this.succeedTogether = this.steps.jointly('finish', (sql, all: readonly Succeeded[]) => this.succeedAll(sql, all))
+  }
+
+  /** `start` of many plain ones, each of another task. Null: `start` is to say what becomes of it. */
+  async startAll(all: readonly Beginning[]): Promise<(Started | null)[]> {
+    const steps = await this.startTogether(all)
+    return Promise.all(steps.map(async ({ value, held }) => (value && (held || (await this.stillOwns(value))) ? value : null)))
   }
 
   /**
@@ -92,7 +90,7 @@ export class Life {
     const step: Stepped<Started | null> = await this.steps.take('start', delivery, order, async (sql) => {
       const now = this.now()
       if (await waits(sql, definition, message, this.redaction, now)) return { value: null, fate: 'ack' }
-      const started = await this.begin(sql, definition, delivery, now)
+      const started = await this.beginnings.begin(sql, { definition, delivery }, now)
       if (started) return { value: started, fate: started.late ? 'keep' : 'ack' }
       // a late-ack message taken from a live worker is all that is left of the task if that worker dies
       const again = definition.options.acksLate && delivery.deliveries !== 1
@@ -121,6 +119,17 @@ export class Life {
     return value
   }
 
+  /** Whether the end of this execution is one move and nothing more. */
+  endsPlainly({ delivery: { message }, recorded }: Started, outcome: Outcome): outcome is Success {
+    const succeeded = outcome.kind === 'succeeded' && outcome.added === undefined
+    return succeeded && recorded && !leavesNoRow(message) && !this.follower.isAwaited(message)
+  }
+
+  /** `settle` of many plain ends, each of another task. */
+  async settleAll(all: readonly Succeeded[]): Promise<(Outcome | null)[]> {
+    return (await this.succeedTogether(all)).map(({ value }) => value)
+  }
+
   /** Writes what a running task says of itself. */
   async update({ owner }: Started, { state, meta }: TaskUpdate): Promise<void> {
     if (state !== undefined && (STATUSES.some((own) => own === state) || state === '' || state.length > 50)) {
@@ -145,7 +154,7 @@ export class Life {
     const { delivery, owner, recorded } = started
     await this.steps.take('return', delivery, '', async (sql) => {
       const now = this.now()
-      if (!recorded) await this.recordRun(sql, started, now)
+      if (!recorded) await this.beginnings.record(sql, started, now)
       if (await moveToPending(sql, owner, now)) await recordAttempt(sql, owner.taskId, 'given-back', this.workerId, shutDown, now)
       return { value: null, fate: 'requeue' }
     })
@@ -184,76 +193,11 @@ export class Life {
     const { message } = delivery
     const { queue, priority, retries } = message
     const now = this.now()
-    if (!started.recorded) await this.recordRun(sql, started, now)
+    if (!started.recorded) await this.beginnings.record(sql, started, now)
     const waiting = { retries, eta: now, error, stored: this.redaction.stored(message, false), queue, priority }
     const moved = late ? await moveToPending(sql, owner, now) : await moveToRetry(sql, owner, waiting, now)
     if (moved) await recordAttempt(sql, owner.taskId, outcome.kind === 'rejected' ? 'rejected' : 'lost', this.workerId, error, now)
     return moved
-  }
-
-  private async begin(sql: Sql, definition: TaskDefinition, delivery: Delivery, now: number): Promise<Started | null> {
-    const { message } = delivery
-    const late = definition.options.acksLate
-    // a late-ack row is never held longer than its message, or the redelivery would find it still held
-    const leaseUntil = late ? delivery.leaseUntil : now + this.settings.leaseMs
-    const rowless = leavesNoRow(message) && !(late && delivery.deliveries === null) // only a row would count the deliveries
-    const owner = await this.take(sql, { delivery, definition, message, leaseUntil, now }, rowless)
-    if (!owner && !rowless) return null
-    const counted = { ...delivery, deliveries: owner?.deliveries ?? delivery.deliveries ?? 1 }
-    return { definition, delivery: counted, owner: owner ?? this.ownerOf(counted), late, recorded: owner !== null }
-  }
-
-  /** The row of this execution → STARTED, written first if there is none and it is to have one. Null: it is not to start. */
-  private async take(sql: Sql, start: Start, rowless: boolean): Promise<Owner | null> {
-    const { delivery, message } = start
-    const deliveries = await this.moveToStarted(sql, start)
-    const owner = this.ownerOf({ ...delivery, deliveries: deliveries ?? delivery.deliveries ?? 1 })
-    if (deliveries !== null) {
-      if (message.exchange !== '') await noteQueue(sql, owner, message.queue)
-      return owner
-    }
-    return !rowless && (await this.recordStarted(sql, { ...start, owner })) ? owner : null
-  }
-
-  /** How often the message has been delivered; null: there is no row, or none that is to start. */
-  private async moveToStarted(sql: Sql, { delivery, definition, leaseUntil, now }: Start): Promise<number | null> {
-    const { maxRetries, trackStarted, acksLate } = definition.options
-    const noted = this.noted(definition)
-    const start = { leaseUntil, maxRetries, options: noted && JSON.stringify(noted), track: trackStarted }
-    const { deliveries } = delivery
-    const owner = this.ownerOf({ ...delivery, deliveries: deliveries ?? 1 })
-    // an early-ack message that comes again may be one whose ack the broker has not heard: its task may have run
-    if (deliveries === null) return moveToStartedAndCount(sql, owner, start, acksLate, now)
-    return (await moveToStarted(sql, owner, start, now)) ? deliveries : null
-  }
-
-  private ownerOf({ message, deliveries }: Counted): Owner {
-    return { taskId: message.id, workerId: this.workerId, deliveries, retries: message.retries }
-  }
-
-  private recordStarted(sql: Sql, { owner, definition, message, leaseUntil, now }: Omit<Start, 'delivery'> & { readonly owner: Owner }) {
-    const noted = { ...message, options: { ...message.options, ...this.noted(definition) } }
-    return recordTaskIfNew(sql, message, this.redaction.stored(noted, true), {
-      status: definition.options.trackStarted ? 'STARTED' : 'PENDING',
-      publishedAt: message.submittedAt,
-      maxRetries: definition.options.maxRetries,
-      eta: message.eta,
-      retries: message.retries,
-      started: { workerId: owner.workerId, leaseUntil, deliveries: owner.deliveries },
-      now,
-    })
-  }
-
-  /** Writes the row of an execution that has none, for what comes next of it. */
-  private recordRun(sql: Sql, { owner, definition, delivery: { message } }: Started, now: number): Promise<boolean> {
-    return this.recordStarted(sql, { owner, definition, message, leaseUntil: now, now })
-  }
-
-  /** What this worker's task declares; the row tells by it what a lost worker means. */
-  private noted({ options }: TaskDefinition): MessageOptions | null {
-    const { acksLate, onWorkerLost } = options
-    if (acksLate) return { acksLate }
-    return onWorkerLost === 'report' ? null : { onWorkerLost }
   }
 
   private ending({ definition, delivery, owner }: Started): Ending {
@@ -267,6 +211,24 @@ export class Life {
     }
   }
 
+  /** Null: the general way decides what becomes of it. */
+  private async beginTogether(sql: Sql, all: readonly Beginning[]): Promise<JointDecision<Started | null>[]> {
+    const begun = await this.beginnings.beginAll(sql, all, this.now())
+    return begun.map((started) => ({ value: started, fate: started && !started.late ? 'ack' : 'keep' }))
+  }
+
+  private async succeedAll(sql: Sql, all: readonly Succeeded[]): Promise<JointDecision<Outcome | null>[]> {
+    const moved = await moveAllToSuccess(
+      sql,
+      all.map(({ started, outcome }) => {
+        const { message, owner, end } = this.ending(started)
+        return { owner, result: resultOf(message, outcome), end }
+      }),
+    )
+    for (const [i, { started, outcome }] of all.entries()) if (!moved[i]) await this.recordLate(sql, started.owner.taskId, outcome)
+    return all.map(({ started, outcome }, i) => ({ value: moved[i] ? outcome : null, fate: moved[i] && started.late ? 'ack' : 'keep' }))
+  }
+
   /** Without a row only a retry leaves something behind, and a failure whose task wants it kept. */
   private async finish(sql: Sql, started: Started, outcome: Outcome): Promise<boolean> {
     const { definition, recorded } = started
@@ -274,7 +236,7 @@ export class Life {
     const keepsErrors = definition.options.storeErrorsEvenIfIgnored && 'error' in outcome && outcome.error !== null
     if (outcome.kind !== 'retrying' && !keepsErrors) return true
     const now = this.now()
-    await this.recordRun(sql, started, now)
+    await this.beginnings.record(sql, started, now)
     return moveToEnd(sql, this.ending(started), outcome)
   }
 

@@ -16,8 +16,8 @@ export interface Surroundings {
   readonly random: () => number
   /** Writes what `task.update` says to the row. */
   readonly update: (update: TaskUpdate) => Promise<void>
-  /** Aborted from outside to stop the body; its reason is what the body is to end with. */
-  readonly stop: AbortSignal
+  /** Its signal is aborted from outside to stop the body, and its reason is what the body is to end with. It may be made only when asked for. */
+  readonly stop: Pick<AbortController, 'signal'>
   /** Default: what the signature says itself. */
   readonly canvasOf?: CanvasOf
 }
@@ -50,11 +50,15 @@ class Execution implements TaskContext {
 
   constructor(
     readonly request: TaskRequest,
-    readonly signal: AbortSignal,
+    private readonly stopping: Surroundings['stop'],
     private readonly part: Part,
     private readonly definition: TaskDefinition,
     private readonly surroundings: Surroundings,
   ) {}
+
+  get signal(): AbortSignal {
+    return this.stopping.signal
+  }
 
   // properties, so that a body may take them apart: ({ request, retry }) => …
   readonly update = (update: TaskUpdate): Promise<void> => this.surroundings.update(update)
@@ -78,8 +82,9 @@ class Execution implements TaskContext {
   outcomeOf(thrown: unknown): Outcome {
     if (this.spent !== null && thrown === this.spent) return { kind: 'failed', error: errorRecord(thrown), expected: false }
     const { now, random, stop } = this.surroundings
+    const { signal } = stop
     const cause = causeOf(thrown, this.signal)
-    if (stop.aborted && cause === stop.reason) return { kind: 'revoked', reason: (cause as Error).message }
+    if (signal.aborted && cause === signal.reason) return { kind: 'revoked', reason: (cause as Error).message }
     const outcome = outcomeOfError(cause, this.definition.options, this.request.retries, now(), random())
     return outcome.kind === 'replaced' ? { ...outcome, ...this.part.left } : outcome
   }
@@ -119,10 +124,10 @@ export async function runTask(definition: TaskDefinition, delivery: Delivery, su
   const limit = soft === null ? null : new AbortController()
   const timer = soft === null ? null : setTimeout(() => limit?.abort(new SoftTimeLimitExceeded(soft)), soft * 1000)
   // making signals takes longer than a short task
-  const signal = limit ? AbortSignal.any([limit.signal, surroundings.stop]) : surroundings.stop
+  const stopping = limit ? { signal: AbortSignal.any([limit.signal, surroundings.stop.signal]) } : surroundings.stop
   const request = requestOf(delivery)
   const part = new Part(delivery.message, surroundings.canvasOf ?? (({ canvas }) => canvas))
-  const execution = new Execution(request, signal, part, definition, surroundings)
+  const execution = new Execution(request, stopping, part, definition, surroundings)
   let value: unknown
   try {
     const args = callArguments(definition, request.args, request.kwargs)

@@ -1,5 +1,5 @@
 import type { Broker, Delivery } from '../broker/broker.js'
-import type { Database } from '../database/database.js'
+import type { Database, JointWork } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
 import type { Follower, Unsent } from '../publish/follow.js'
 import type { Failpoint } from '../task/failpoint.js'
@@ -15,6 +15,21 @@ export interface Decision<T> {
   /** What the commit recorded and others are to be handed. */
   readonly following?: readonly Unsent[]
 }
+
+/** The same where many deliveries come to it together. */
+export interface JointDecision<T> {
+  readonly value: T
+  readonly fate: 'ack' | 'keep'
+}
+
+/** Answers for each of the items what was decided. */
+export type JointStep<Item, T> = (items: readonly Item[]) => Promise<readonly Stepped<T>[]>
+
+interface Delivered {
+  readonly delivery: Delivery
+}
+
+type StepName = 'start' | 'finish' | 'retry' | 'refuse' | 'return'
 
 /** What a step decided, and what it did to the message. */
 export interface Stepped<T> {
@@ -36,12 +51,7 @@ export class Steps {
   ) {}
 
   /** @param order as for `Database.write` */
-  async take<T>(
-    name: 'start' | 'finish' | 'retry' | 'refuse' | 'return',
-    delivery: Delivery,
-    order: string | null,
-    work: (sql: Sql) => Promise<Decision<T>>,
-  ): Promise<Stepped<T>> {
+  async take<T>(name: StepName, delivery: Delivery, order: string | null, work: (sql: Sql) => Promise<Decision<T>>): Promise<Stepped<T>> {
     const { within } = this.broker
     await this.failpoint(`${name}:before`)
     const { value, fate, held, following } = await this.database.write(async (sql) => {
@@ -56,6 +66,35 @@ export class Steps {
     await this.failpoint('ack:after')
     return { value, held: disposed }
   }
+
+  /** A step that many deliveries take at one time, in one commit, and after which nothing follows. */
+  jointly<Item extends Delivered, T>(name: StepName, work: JointWork<Item, JointDecision<T>>): JointStep<Item, T> {
+    const { within } = this.broker
+    const whole: JointWork<Item, Stepped<T> & JointDecision<T>> = async (sql, items) => {
+      const decisions = await work(sql, items)
+      return within ? ackThose(within(sql), items, decisions) : decisions.map((done) => ({ ...done, held: true }))
+    }
+    return async (items) => {
+      await this.failpoint(`${name}:before`)
+      const done = await this.database.writeJointly(whole, items)
+      await this.failpoint(`${name}:committed`)
+      if (within || !done.some(({ fate }) => fate === 'ack')) return done
+      await this.failpoint('ack:before')
+      const acked = await ackThose(this.broker, items, done)
+      await this.failpoint('ack:after')
+      return acked
+    }
+  }
+}
+
+async function ackThose<T extends { readonly fate: Fate }>(
+  postings: Pick<Broker, 'ackAll'>,
+  items: readonly Delivered[],
+  decisions: readonly T[],
+): Promise<(T & { readonly held: boolean })[]> {
+  const acked = items.filter((_, i) => decisions[i]?.fate === 'ack')
+  const held = (await postings.ackAll(acked.map(({ delivery }) => delivery))).values()
+  return decisions.map((done) => ({ ...done, held: done.fate !== 'ack' || held.next().value === true }))
 }
 
 async function dispose(postings: Pick<Broker, 'ack' | 'reject'>, delivery: Delivery, fate: Fate): Promise<boolean> {

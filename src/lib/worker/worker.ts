@@ -4,22 +4,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Broker, Delivery } from '../broker/broker.js'
 import type { Database } from '../database/database.js'
 import type { Redaction } from '../ledger/arguments.js'
-import { givenBackOf } from '../ledger/attempts.js'
 import { findEnded } from '../ledger/lost.js'
 import { extendLease } from '../ledger/moves.js'
 import { beat, removeSilentWorkers, removeWorker, type WorkerIdentity } from '../ledger/workers.js'
 import type { Follower } from '../publish/follow.js'
-import type { TaskDefinition } from '../task/definition.js'
 import { TaskRevokedError } from '../task/ending.js'
-import { BusyError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
-import type { ErrorRecord, Outcome } from '../task/outcome.js'
-import { eventOf, type WorkerEvent } from './events.js'
-import { Life, type Started } from './life.js'
+import type { WorkerEvent } from './events.js'
+import { Executions, type KnownTasks, TERMINATED } from './executions.js'
+import { Life } from './life.js'
 import type { Pool } from './pool/pool.js'
-import { poisoned, unknownTask } from './reasons.js'
 import { rescueLost } from './rescue.js'
-import { endShutDown } from './shutdown.js'
 
 export interface WorkerSettings {
   readonly queues: readonly string[]
@@ -34,41 +29,22 @@ export interface WorkerSettings {
   readonly shutdownMs: number
 }
 
-/** The tasks a worker runs, by name. It may grow while the worker works. */
-export type KnownTasks = Pick<ReadonlyMap<string, TaskDefinition>, 'get' | 'keys'>
-
 /** How long an idle worker waits before it looks again, whatever its broker told it. */
 const IDLE_WAIT_MS = 1000
 
 /** How often a worker asks whether what it runs is still to run. */
 const WATCH_MS = 500
 
-/** How often a finished task's row is tried to be written while others hold the database. */
-const SETTLE_TRIES = 10
-
-/** Why a body is stopped whose row an operator has revoked. */
-const TERMINATED = 'terminated'
-
 /** A worker row that has been silent this long is of no use to anybody. */
 const SILENT_WORKER_MS = 24 * 3_600_000
-
-/** A delivery in this worker's hands. */
-interface Running {
-  started: Started | null
-  /** Given up by a shutdown: how its body ends, if it ever does, no longer counts. */
-  abandoned: boolean
-  readonly stop: AbortController
-  readonly done: Promise<void>
-}
 
 /** Takes deliveries through their lives, several at one time, until it is stopped. */
 export class Worker {
   readonly identity: WorkerIdentity
   private readonly life: Life
-  private readonly running = new Map<Delivery, Running>()
+  private readonly executions: Executions
   private readonly stopping = new AbortController()
   private readonly cold = new AbortController()
-  private slotFreed: (() => void) | null = null
   /** When the lease was last renewed. A worker that has been silent for a whole lease may have been taken for lost. */
   private renewedAt = 0
 
@@ -77,7 +53,7 @@ export class Worker {
     private readonly broker: Broker,
     redaction: Redaction,
     private readonly follower: Follower,
-    private readonly tasks: KnownTasks,
+    tasks: KnownTasks,
     private readonly pool: Pool,
     private readonly settings: WorkerSettings,
     private readonly emit: (event: WorkerEvent) => void,
@@ -87,6 +63,8 @@ export class Worker {
   ) {
     this.identity = { workerId: randomUUID(), host: hostname(), pid: process.pid, queues: settings.queues }
     this.life = new Life(database, broker, redaction, follower, this.identity.workerId, settings, now, failpoint)
+    const { maxDeliveries } = settings
+    this.executions = new Executions(database, this.life, tasks, pool, maxDeliveries, this.cold.signal, emit, report, now, failpoint)
   }
 
   /** Works until `stop`. Resolves when nothing of this worker's is under way any more. */
@@ -108,12 +86,14 @@ export class Worker {
     try {
       await this.takeDeliveries()
       await this.broker.leave(this.settings.queues).catch(this.report)
-      const finished = Promise.all([...this.running.values()].map(({ done }) => done))
-      await Promise.race([finished, aborted(this.cold.signal), sleep(this.settings.shutdownMs, undefined, { ref: false })])
+      await Promise.race([this.executions.ended(), aborted(this.cold.signal), sleep(this.settings.shutdownMs, undefined, { ref: false })])
     } finally {
       ended.abort()
       await Promise.all(loops) // a beat after giving back would hold again what was given back
-      if (this.running.size > 0) await this.abandon()
+      if (this.executions.size > 0) {
+        this.cold.abort()
+        await this.executions.abandon()
+      }
       await this.pool.close()
       await this.database.write((sql) => removeWorker(sql, this.identity.workerId))
     }
@@ -122,7 +102,7 @@ export class Worker {
   /** Takes nothing new and finishes what runs, for as long as the shutdown timeout allows. */
   stop(): void {
     this.stopping.abort()
-    this.slotFreed?.() // it may be waiting for a slot
+    this.executions.wake() // it may be waiting for a slot
   }
 
   /** Ends without waiting: late-ack messages go back to their queue at once, early-ack tasks are settled by `onWorkerLost`. */
@@ -134,17 +114,15 @@ export class Worker {
   private async takeDeliveries(): Promise<void> {
     const { queues, concurrency } = this.settings
     while (!this.stopping.signal.aborted) {
-      const free = concurrency - this.running.size
+      const free = concurrency - this.executions.size
       if (free === 0) {
-        await new Promise<void>((resolve) => {
-          this.slotFreed = resolve
-        })
+        await this.executions.fewer()
         continue
       }
       try {
         const deliveries = await this.receive(free)
         if (this.stopping.signal.aborted) await Promise.all(deliveries.map((delivery) => this.life.decline(delivery)))
-        else for (const delivery of deliveries) this.take(delivery)
+        else this.executions.take(deliveries)
         if (deliveries.length === 0) await this.broker.wait(queues, IDLE_WAIT_MS, this.stopping.signal)
         else if (free === deliveries.length) await new Promise((resolve) => setImmediate(resolve))
       } catch (error) {
@@ -164,104 +142,9 @@ export class Worker {
     return deliveries
   }
 
-  private take(delivery: Delivery): void {
-    const stop = new AbortController()
-    const done = this.live(delivery, stop.signal)
-      .catch(this.report)
-      .finally(() => {
-        this.running.delete(delivery)
-        this.slotFreed?.()
-      })
-    this.running.set(delivery, { started: null, abandoned: false, stop, done })
-  }
-
-  /** One delivery from receipt to end. */
-  private async live(delivery: Delivery, stop: AbortSignal): Promise<void> {
-    const { message, deliveries, fault } = delivery
-    if (fault !== undefined) return this.refuse(delivery, { type: 'InvalidTaskError', message: fault, traceback: null })
-    if (message.expires !== null && message.expires <= this.now()) return this.revoke(delivery, 'expired')
-    const definition = this.tasks.get(message.task)
-    if (!definition) return this.refuse(delivery, unknownTask(message.task, this.tasks.keys()))
-    const poison = deliveries === null ? null : await this.poisonOf(message.id, deliveries)
-    if (poison) return this.refuse(delivery, poison)
-    const started = await this.life.start(definition, delivery)
-    if (!started) return
-    const counted = deliveries === null ? await this.poisonOf(message.id, started.owner.deliveries) : null // the row has counted
-    if (counted) return this.fail(started, counted)
-    const entry = this.running.get(delivery)
-    if (entry) entry.started = started
-    await this.execute(started, stop, entry)
-  }
-
-  /** Without the times that a worker which was shut down gave the message back: those say nothing of its task. */
-  private async poisonOf(taskId: string, deliveries: number): Promise<ErrorRecord | null> {
-    const { maxDeliveries } = this.settings
-    if (deliveries <= maxDeliveries) return null
-    const counted = deliveries - (await givenBackOf(this.database, taskId))
-    return counted > maxDeliveries ? poisoned(counted) : null
-  }
-
-  private async execute(started: Started, stop: AbortSignal, entry: Running | undefined): Promise<void> {
-    const { definition, delivery } = started
-    if (this.cold.signal.aborted) return this.giveUp(started)
-    this.emit({ ...named(delivery), kind: 'started' })
-    await this.failpoint('body:before')
-    const startedAt = performance.now()
-    const outcome = await this.pool.run({ definition, delivery, stop, update: (update) => this.life.update(started, update) })
-    await this.failpoint('body:after')
-    if (entry?.abandoned) return
-    const settled = await this.settle(started, outcome)
-    const terminated = outcome.kind === 'revoked' && outcome.reason === TERMINATED // the operator's word ended the row
-    if (settled || terminated) this.emit(eventOf(named(delivery), definition.options, settled ?? outcome, performance.now() - startedAt))
-  }
-
-  private async revoke(delivery: Delivery, reason: string): Promise<void> {
-    if (await this.life.revoke(delivery, reason)) this.emit({ ...named(delivery), kind: 'revoked', reason })
-  }
-
-  private async refuse(delivery: Delivery, error: ErrorRecord): Promise<void> {
-    if (await this.life.fail(delivery, error)) this.emit({ ...named(delivery), kind: 'failed', error, expected: false })
-  }
-
-  /** Ends an execution before its body runs. */
-  private async fail(started: Started, error: ErrorRecord): Promise<void> {
-    const settled = await this.settle(started, { kind: 'failed', error, expected: false })
-    if (settled) this.emit({ ...named(started.delivery), kind: 'failed', error, expected: false })
-  }
-
-  /** A result is not dropped because the database is busy; while it is being tried the lease is kept. */
-  private async settle(started: Started, outcome: Outcome): Promise<Outcome | null> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.life.settle(started, outcome)
-      } catch (error) {
-        if (!(error instanceof BusyError) || tries === SETTLE_TRIES) throw error
-      }
-    }
-  }
-
-  /** A delivery that is just being started sees by itself that the worker ends, and is waited for. */
-  private async abandon(): Promise<void> {
-    this.cold.abort()
-    for (const entry of [...this.running.values()]) {
-      entry.abandoned = true
-      if (entry.started)
-        await this.giveUp(entry.started).catch(this.report) // its lease runs out; the others are still to be given up
-      else await entry.done
-      entry.stop.abort(new TaskRevokedError('its worker was shut down'))
-    }
-  }
-
-  private async giveUp(started: Started): Promise<void> {
-    if (started.late) return this.life.giveBack(started)
-    const { definition, delivery } = started
-    const outcome = await endShutDown(this.life, started, this.now())
-    if (outcome) this.emit(eventOf(named(delivery), definition.options, outcome, 0))
-  }
-
   /** Stops what an operator has revoked, or somebody else has taken over. */
   private async watch(): Promise<void> {
-    const running = [...this.running.values()].filter((entry) => entry.started?.recorded && !entry.stop.signal.aborted)
+    const running = this.executions.all.filter((entry) => entry.started?.recorded && !entry.stop.aborted)
     if (running.length === 0) return
     const ids = running.map(({ started }) => started?.owner.taskId ?? '')
     for (const { taskId, status } of await findEnded(this.database, this.identity.workerId, ids)) {
@@ -273,7 +156,7 @@ export class Worker {
   private async beat(): Promise<void> {
     const now = this.now()
     const leaseUntil = now + this.settings.leaseMs
-    const started = [...this.running.values()].flatMap((entry) => (entry.started ? [entry.started] : []))
+    const started = this.executions.all.flatMap((entry) => (entry.started ? [entry.started] : []))
     const late = started.filter((one) => one.late).map(({ delivery }) => delivery)
     await this.database.write(async (sql) => {
       await beat(sql, this.identity, leaseUntil, now)
@@ -297,5 +180,3 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     if (signal.aborted) resolve()
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
-
-const named = ({ message: { id, task, retries } }: Delivery) => ({ id, task, retries })

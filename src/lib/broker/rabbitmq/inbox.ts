@@ -81,6 +81,11 @@ export class Inbox {
     return this.current?.received.settle(delivery, fate) ?? false
   }
 
+  /** The same as many times `settle` with an ack. */
+  async ackAll(deliveries: readonly Delivery[]): Promise<readonly boolean[]> {
+    return this.current?.received.ackAll(deliveries) ?? deliveries.map(() => false)
+  }
+
   extend(deliveries: readonly Delivery[], leaseUntil: number): void {
     this.current?.received.extend(deliveries, leaseUntil)
   }

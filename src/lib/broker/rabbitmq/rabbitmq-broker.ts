@@ -55,6 +55,10 @@ export class RabbitBroker implements Broker {
     return this.inbox.settle(delivery, 'ack')
   }
 
+  ackAll(deliveries: readonly Delivery[]): Promise<readonly boolean[]> {
+    return this.inbox.ackAll(deliveries)
+  }
+
   reject(delivery: Delivery, { requeue }: { readonly requeue: boolean }): Promise<boolean> {
     return this.inbox.settle(delivery, requeue ? 'requeue' : 'reject')
   }

@@ -68,6 +68,13 @@ export class Received {
     return fate === 'ack' ? this.ack(deliveryTag) : this.answer(held.message, fate)
   }
 
+  async ackAll(deliveries: readonly Delivery[]): Promise<readonly boolean[]> {
+    const ours = deliveries.map(({ tag }) => this.held.delete(this.readTag(tag)))
+    this.acking.push(...deliveries.filter((_, i) => ours[i]).map(({ tag }) => this.readTag(tag)))
+    const told = await this.tellAtEnd()
+    return ours.map((one) => one && told)
+  }
+
   extend(deliveries: readonly Delivery[], leaseUntil: number): void {
     for (const { tag } of deliveries) {
       const held = this.held.get(this.readTag(tag))
@@ -113,6 +120,10 @@ export class Received {
   /** Many tasks end their step in one commit: the server is told of them in few words. */
   private ack(deliveryTag: number): Promise<boolean> {
     this.acking.push(deliveryTag)
+    return this.tellAtEnd()
+  }
+
+  private tellAtEnd(): Promise<boolean> {
     this.told ??= new Promise((resolve) => {
       process.nextTick(() => resolve(this.tellAcks())) // once the others of this turn have come as far
     })

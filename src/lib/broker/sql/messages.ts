@@ -1,5 +1,5 @@
 import { change, update } from '../../database/change.js'
-import type { Sql } from '../../database/sql.js'
+import { runEach, type Sql } from '../../database/sql.js'
 import type { TaskMessage } from '../../task/message.js'
 
 /** A row of task_message. It is deleted on ack, so the table holds only what is waiting or in a worker's hands. */
@@ -49,8 +49,16 @@ export async function claimMessages(sql: Sql, queue: string, limit: number, held
   return rows.sort((a, b) => b.priority - a.priority || a.id - b.id)
 }
 
+const DELETE_HELD = 'DELETE FROM task_message WHERE id = ? AND deliveries = ?'
+
 export async function deleteHeld(sql: Sql, id: number, deliveries: number): Promise<boolean> {
-  return (await sql.run('DELETE FROM task_message WHERE id = ? AND deliveries = ?', [id, deliveries])) === 1
+  return (await sql.run(DELETE_HELD, [id, deliveries])) === 1
+}
+
+/** For each, whether it was there. */
+export async function deleteAllHeld(sql: Sql, all: readonly Pick<HeldMessage, 'id' | 'deliveries'>[]): Promise<boolean[]> {
+  const many = all.map(({ id, deliveries }) => [id, deliveries])
+  return (await runEach(sql, DELETE_HELD, many)).map((deleted) => deleted === 1)
 }
 
 export async function deleteMessages(sql: Sql, taskIds: readonly string[]): Promise<void> {

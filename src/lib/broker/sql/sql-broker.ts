@@ -6,6 +6,7 @@ import type { Broker, Delivery, Postings } from '../broker.js'
 import {
   anythingReady,
   claimMessages,
+  deleteAllHeld,
   deleteHeld,
   deleteMessages,
   type HeldMessage,
@@ -30,6 +31,10 @@ export class SqlBroker implements Broker {
 
   ack(delivery: Delivery): Promise<boolean> {
     return this.database.write((sql) => new SqlPostings(sql, this.now).ack(delivery))
+  }
+
+  ackAll(deliveries: readonly Delivery[]): Promise<readonly boolean[]> {
+    return this.database.write((sql) => new SqlPostings(sql, this.now).ackAll(deliveries))
   }
 
   reject(delivery: Delivery, options: { readonly requeue: boolean }): Promise<boolean> {
@@ -100,6 +105,10 @@ class SqlPostings implements Postings {
   ack(delivery: Delivery): Promise<boolean> {
     const { id, deliveries } = readTag(delivery)
     return deleteHeld(this.sql, id, deliveries)
+  }
+
+  ackAll(deliveries: readonly Delivery[]): Promise<boolean[]> {
+    return deleteAllHeld(this.sql, deliveries.map(readTag))
   }
 
   reject(delivery: Delivery, { requeue }: { readonly requeue: boolean }): Promise<boolean> {

@@ -15,7 +15,11 @@ export class AsyncPool implements Pool {
     const seconds = hardLimitOf(definition, delivery)
     if (seconds === null) return runTask(definition, delivery, { ...this.surroundings, update, stop })
     const limit = new AbortController()
-    const body = runTask(definition, delivery, { ...this.surroundings, update, stop: AbortSignal.any([stop, limit.signal]) })
+    const body = runTask(definition, delivery, {
+      ...this.surroundings,
+      update,
+      stop: { signal: AbortSignal.any([stop.signal, limit.signal]) },
+    })
     let timer: NodeJS.Timeout | null = null
     const timedOut = new Promise<Outcome>((resolve) => {
       timer = setTimeout(() => {

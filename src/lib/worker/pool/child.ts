@@ -7,7 +7,7 @@ import { type FromChild, sent, type ToChild } from './protocol.js'
 /** What a child needs of the app it imports: the app is the user's own object, of the user's own copy of this package. */
 interface ChildApp {
   override(sources: object): void
-  execute(delivery: Delivery, update: (update: TaskUpdate) => Promise<void>, stop: AbortSignal): Promise<Outcome>
+  execute(delivery: Delivery, update: (update: TaskUpdate) => Promise<void>, stop: Pick<AbortController, 'signal'>): Promise<Outcome>
 }
 
 const isApp = (value: unknown): value is ChildApp =>
@@ -57,7 +57,7 @@ class Child {
     if (!this.app) return
     this.stop = new AbortController()
     const failed = (error: unknown): Outcome => ({ kind: 'failed', error: errorRecord(error), expected: false })
-    const outcome = await this.app.execute(delivery, (update) => this.update(update), this.stop.signal).catch(failed)
+    const outcome = await this.app.execute(delivery, (update) => this.update(update), this.stop).catch(failed)
     send({ kind: 'outcome', outcome: sent(outcome), rssKiB: this.weigh ? Math.round(process.memoryUsage.rss() / 1024) : null })
   }
 

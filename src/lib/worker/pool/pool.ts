@@ -8,8 +8,8 @@ export interface Job {
   readonly delivery: Delivery
   /** Writes what the task says of itself to its row. */
   readonly update: (update: TaskUpdate) => Promise<void>
-  /** Aborted to stop the body; its reason says why. */
-  readonly stop: AbortSignal
+  /** Its signal is aborted to stop the body, and its reason says why. */
+  readonly stop: Pick<AbortController, 'signal'>
 }
 
 /** Where bodies run. A pool is given at most as many jobs at one time as it has slots. */

@@ -67,18 +67,18 @@ class Slot {
       seconds === null ? null : setTimeout(() => this.kill({ kind: 'timed-out', error: timeLimitExceeded(seconds) }), seconds * 1000)
     let grace: NodeJS.Timeout | null = null
     const onStop = () => {
-      const { name, message } = job.stop.reason as Error
+      const { name, message } = job.stop.signal.reason as Error
       this.send({ kind: 'stop', name, message })
       grace = setTimeout(() => this.kill({ kind: 'revoked', reason: message }), STOP_GRACE_MS)
     }
-    job.stop.addEventListener('abort', onStop, { once: true })
+    job.stop.signal.addEventListener('abort', onStop, { once: true })
     return new Promise<Outcome>((resolve) => {
       this.ended = resolve
       this.send({ kind: 'run', delivery: job.delivery })
     }).finally(() => {
       if (timer) clearTimeout(timer)
       if (grace) clearTimeout(grace)
-      job.stop.removeEventListener('abort', onStop)
+      job.stop.signal.removeEventListener('abort', onStop)
       this.job = null
       this.ended = null
     })
@@ -140,9 +140,9 @@ export class ProcessPool implements Pool {
 
   async run(job: Job): Promise<Outcome> {
     const slot = await this.take()
-    if (job.stop.aborted) {
+    if (job.stop.signal.aborted) {
       this.offer(slot)
-      return { kind: 'revoked', reason: (job.stop.reason as Error).message }
+      return { kind: 'revoked', reason: (job.stop.signal.reason as Error).message }
     }
     const outcome = await slot.run(job)
     if (!slot.exited) this.giveBack(slot)

@@ -1,0 +1,287 @@
+import type { Delivery } from '../broker/broker.js'
+import type { Database } from '../database/database.js'
+import { CommitUnknownError } from '../database/failure.js'
+import { givenBackOf } from '../ledger/attempts.js'
+import type { TaskDefinition } from '../task/definition.js'
+import { TaskRevokedError } from '../task/ending.js'
+import { BusyError } from '../task/errors.js'
+import type { Failpoint } from '../task/failpoint.js'
+import type { ErrorRecord, Outcome } from '../task/outcome.js'
+import { type Beginning, isPlain } from './beginnings.js'
+import { eventOf, type WorkerEvent } from './events.js'
+import type { Life, Started, Succeeded } from './life.js'
+import type { Pool } from './pool/pool.js'
+import { poisoned, unknownTask } from './reasons.js'
+import { endShutDown } from './shutdown.js'
+import { Stop } from './stop.js'
+
+/** The tasks a worker runs, by name. It may grow while the worker works. */
+export type KnownTasks = Pick<ReadonlyMap<string, TaskDefinition>, 'get' | 'keys'>
+
+/** Bounds how long one commit keeps other programs from writing. */
+const MOST_AT_ONCE = 500
+
+/** How often a finished task's row is tried to be written while others hold the database. */
+const SETTLE_TRIES = 10
+
+/** Why a body is stopped whose row an operator has revoked. */
+export const TERMINATED = 'terminated'
+
+/** A delivery in this worker's hands. */
+export interface Running {
+  readonly delivery: Delivery
+  started: Started | null
+  /** Given up by a shutdown: how its body ends, if it ever does, no longer counts. */
+  abandoned: boolean
+  readonly stop: Stop
+  /** It ends together with others, who are waited for. */
+  ending: boolean
+  /** Until it has ended, or something else is to be waited for here. */
+  done: Promise<void>
+}
+
+type Begun = Beginning & { readonly entry: Running }
+
+/** An execution whose body has ended. */
+interface Ending {
+  readonly started: Started
+  readonly delivery: Delivery
+  readonly entry: Running
+  readonly outcome: Outcome
+  readonly runMs: number
+}
+
+type PlainEnding = Ending & Succeeded
+
+/**
+ * What a worker has in hand, from receipt to end. Plain tasks, of which nothing is asked but to run once, start together and end
+ * together, in few statements; every other one by itself.
+ */
+export class Executions {
+  private readonly running = new Map<Delivery, Running>()
+  private readonly endings: PlainEnding[] = []
+  private settling: Promise<void> | null = null
+  private freed: (() => void) | null = null
+
+  /** @param cold aborted when nothing new may begin, and what begins is to be given up */
+  constructor(
+    private readonly database: Database,
+    private readonly life: Life,
+    private readonly tasks: KnownTasks,
+    private readonly pool: Pool,
+    private readonly maxDeliveries: number,
+    private readonly cold: AbortSignal,
+    private readonly emit: (event: WorkerEvent) => void,
+    private readonly report: (error: unknown) => void,
+    private readonly now: () => number,
+    private readonly failpoint: Failpoint,
+  ) {}
+
+  get size(): number {
+    return this.running.size
+  }
+
+  get all(): readonly Running[] {
+    return [...this.running.values()]
+  }
+
+  /** Resolves when there is one less of them, or when woken. */
+  fewer(): Promise<void> {
+    return new Promise((resolve) => {
+      this.freed = resolve
+    })
+  }
+
+  wake(): void {
+    this.freed?.()
+  }
+
+  /** Resolves when what is under way now has ended. */
+  async ended(): Promise<void> {
+    await Promise.all(this.all.map(endOf))
+  }
+
+  take(deliveries: readonly Delivery[]): void {
+    const plain: Begun[] = []
+    for (const delivery of deliveries) {
+      const entry: Running = { delivery, started: null, abandoned: false, ending: false, stop: new Stop(), done: Promise.resolve() }
+      this.running.set(delivery, entry)
+      const definition = this.plainTask(delivery)
+      if (definition) plain.push({ definition, delivery, entry })
+      else entry.done = this.hold(entry, this.live(entry))
+    }
+    for (const some of chunksOf(plain)) {
+      const begun = this.begin(some)
+      for (const { entry } of some) entry.done = begun
+    }
+  }
+
+  /** A delivery that is just being started sees by itself that the worker ends, and is waited for. */
+  async abandon(): Promise<void> {
+    for (const entry of this.all) {
+      entry.abandoned = true
+      if (entry.started)
+        await this.giveUp(entry.started).catch(this.report) // its lease runs out; the others are still to be given up
+      else await endOf(entry)
+      entry.stop.abort(new TaskRevokedError('its worker was shut down'))
+    }
+  }
+
+  /** The task of a delivery that has nothing special about it; null for any other delivery. */
+  private plainTask(delivery: Delivery): TaskDefinition | null {
+    const now = this.now()
+    const { expires, task } = delivery.message
+    const definition = delivery.fault === undefined && (expires === null || expires > now) ? this.tasks.get(task) : undefined
+    return definition && isPlain(definition, delivery, now) ? definition : null
+  }
+
+  /** Starts all that it can at one go. Each of the others goes its own way, and fails by itself if it must. */
+  private async begin(plain: readonly Begun[]): Promise<void> {
+    let started: readonly (Started | null)[] = []
+    try {
+      started = await this.life.startAll(plain)
+    } catch (error) {
+      if (error instanceof CommitUnknownError) return this.letGo(plain, error)
+    }
+    for (const [i, { entry }] of plain.entries()) {
+      const one = started[i]
+      entry.done = this.hold(entry, one ? this.execute(one, entry) : this.live(entry))
+    }
+  }
+
+  /** A slot of the worker's, for as long as a delivery needs it. */
+  private async hold(entry: Running, life: Promise<void>): Promise<void> {
+    try {
+      await life
+    } catch (error) {
+      this.report(error)
+    }
+    if (!entry.ending) this.release(entry)
+  }
+
+  private release({ delivery }: Running): void {
+    this.running.delete(delivery)
+    this.freed?.()
+  }
+
+  private letGo(all: readonly { readonly entry: Running }[], error: unknown): void {
+    this.report(error)
+    for (const { entry } of all) this.release(entry)
+  }
+
+  /** One delivery from receipt to end. */
+  private async live(entry: Running): Promise<void> {
+    const { delivery } = entry
+    const { message, deliveries, fault } = delivery
+    if (fault !== undefined) return this.refuse(delivery, { type: 'InvalidTaskError', message: fault, traceback: null })
+    if (message.expires !== null && message.expires <= this.now()) return this.revoke(delivery, 'expired')
+    const definition = this.tasks.get(message.task)
+    if (!definition) return this.refuse(delivery, unknownTask(message.task, this.tasks.keys()))
+    const poison = deliveries === null ? null : await this.poisonOf(message.id, deliveries)
+    if (poison) return this.refuse(delivery, poison)
+    const started = await this.life.start(definition, delivery)
+    if (!started) return
+    const counted = deliveries === null ? await this.poisonOf(message.id, started.owner.deliveries) : null // the row has counted
+    if (counted) return this.settle({ started, delivery, entry, outcome: { kind: 'failed', error: counted, expected: false }, runMs: 0 })
+    await this.execute(started, entry)
+  }
+
+  /** Without the times that a worker which was shut down gave the message back: those say nothing of its task. */
+  private async poisonOf(taskId: string, deliveries: number): Promise<ErrorRecord | null> {
+    if (deliveries <= this.maxDeliveries) return null
+    const counted = deliveries - (await givenBackOf(this.database, taskId))
+    return counted > this.maxDeliveries ? poisoned(counted) : null
+  }
+
+  private async execute(started: Started, entry: Running): Promise<void> {
+    entry.started = started
+    const { definition, delivery } = started
+    if (this.cold.aborted) return this.giveUp(started)
+    this.emit({ ...named(delivery), kind: 'started' })
+    await this.failpoint('body:before')
+    const from = performance.now()
+    const outcome = await this.pool.run({ definition, delivery, stop: entry.stop, update: (update) => this.life.update(started, update) })
+    await this.failpoint('body:after')
+    if (entry.abandoned) return
+    const runMs = performance.now() - from
+    if (!this.life.endsPlainly(started, outcome)) return this.settle({ started, delivery, entry, outcome, runMs })
+    entry.ending = true
+    this.endings.push({ started, delivery, entry, outcome, runMs })
+    this.settling ??= this.settlePlain()
+    entry.done = this.settling
+  }
+
+  /** Those whose bodies end in one turn end together. */
+  private async settlePlain(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    const all = this.endings.splice(0)
+    this.settling = null
+    await Promise.all(chunksOf(all).map((some) => this.settleTogether(some)))
+  }
+
+  private async settleTogether(all: readonly PlainEnding[]): Promise<void> {
+    try {
+      const settled = await whenFree(() => this.life.settleAll(all))
+      for (const [i, ending] of all.entries()) {
+        if (settled[i]) this.tell(ending, ending.outcome)
+        this.release(ending.entry)
+      }
+    } catch (error) {
+      if (error instanceof CommitUnknownError) return this.letGo(all, error)
+      for (const ending of all) {
+        ending.entry.ending = false
+        ending.entry.done = this.hold(ending.entry, this.settle(ending))
+      }
+    }
+  }
+
+  private async settle(ending: Ending): Promise<void> {
+    const { started, outcome } = ending
+    const settled = await whenFree(() => this.life.settle(started, outcome))
+    const terminated = outcome.kind === 'revoked' && outcome.reason === TERMINATED // the operator's word ended the row
+    if (settled || terminated) this.tell(ending, settled ?? outcome)
+  }
+
+  private tell({ started: { delivery, definition }, runMs }: Ending, outcome: Outcome): void {
+    this.emit(eventOf(named(delivery), definition.options, outcome, runMs))
+  }
+
+  private async revoke(delivery: Delivery, reason: string): Promise<void> {
+    if (await this.life.revoke(delivery, reason)) this.emit({ ...named(delivery), kind: 'revoked', reason })
+  }
+
+  private async refuse(delivery: Delivery, error: ErrorRecord): Promise<void> {
+    if (await this.life.fail(delivery, error)) this.emit({ ...named(delivery), kind: 'failed', error, expected: false })
+  }
+
+  private async giveUp(started: Started): Promise<void> {
+    if (started.late) return this.life.giveBack(started)
+    const { definition, delivery } = started
+    const outcome = await endShutDown(this.life, started, this.now())
+    if (outcome) this.emit(eventOf(named(delivery), definition.options, outcome, 0))
+  }
+}
+
+/** A result is not dropped because the database is busy; while it is being tried the lease is kept. */
+async function whenFree<T>(settle: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await settle()
+    } catch (error) {
+      if (!(error instanceof BusyError) || tries === SETTLE_TRIES) throw error
+    }
+  }
+}
+
+function chunksOf<T>(all: readonly T[]): (readonly T[])[] {
+  return Array.from({ length: Math.ceil(all.length / MOST_AT_ONCE) }, (_, i) => all.slice(i * MOST_AT_ONCE, (i + 1) * MOST_AT_ONCE))
+}
+
+async function endOf(entry: Running): Promise<void> {
+  for (let done: Promise<void> | null = null; done !== entry.done; ) {
+    done = entry.done
+    await done
+  }
+}
+
+const named = ({ message: { id, task, retries } }: Delivery) => ({ id, task, retries })
