@@ -41,7 +41,7 @@ const told = ({ 'Node Type': type, 'Relation Name': table, 'Index Name': index, 
   [type, table, index, condition].filter(Boolean).join(' ')
 
 postgresSuite(() => {
-  describe('a commit, while PostgreSQL believes that tables are empty which are not', () => {
+  describe('a commit, while PostgreSQL has not counted yet what has come', () => {
     let w: World
 
     before(async function () {
@@ -52,7 +52,7 @@ postgresSuite(() => {
         await w.database.run(`ANALYZE ${table}`, [])
       }
       await w.database.run(
-        `INSERT INTO task_message (task_id, queue, priority, body) SELECT 't' || n, 'q', 0, '{}' FROM generate_series(1, 20000) AS n`,
+        `INSERT INTO task_message (task_id, queue, priority, body) SELECT 't' || n, 'q', 0, repeat('x', 400) FROM generate_series(1, 20000) AS n`,
         [],
       )
       await putRow(w.database, { task_id: 't0' })
@@ -79,14 +79,14 @@ postgresSuite(() => {
     })
 
     it('starts and ends many tasks without looking at the others', async () => {
-      const owners = Array.from({ length: 50 }, (_, n) => ({ taskId: `t${n}`, workerId: 'w', deliveries: 1, retries: 0 }))
+      const owners = Array.from({ length: 500 }, (_, n) => ({ taskId: `t${n}`, workerId: 'w', deliveries: 1, retries: 0 }))
       const start = { leaseUntil: DAWN + 10, maxRetries: 3, options: null, track: true }
       const read = await readBy(async (sql) => {
         assert.ok(!(await moveAllToStarted(sql, owners, start, DAWN)).includes(false))
         const ends = owners.map((owner) => ({ owner, result: '1', end: { at: DAWN, resultExpiresAt: null } }))
         assert.ok(!(await moveAllToSuccess(sql, ends)).includes(false))
       })
-      assert.ok(read < 1000, `${read} rows`)
+      assert.ok(read < 5000, `${read} rows`)
     })
   })
 
