@@ -1,6 +1,5 @@
 import type { Delivery } from '../broker/broker.js'
 import type { Database } from '../database/database.js'
-import { CommitUnknownError } from '../database/failure.js'
 import { givenBackOf } from '../ledger/attempts.js'
 import type { TaskDefinition } from '../task/definition.js'
 import { TaskRevokedError } from '../task/ending.js'
@@ -137,15 +136,14 @@ export class Executions {
 
   /** Starts all that it can at one go. Each of the others goes its own way, and fails by itself if it must. */
   private async begin(plain: readonly Begun[]): Promise<void> {
-    let started: readonly (Started | null)[] = []
     try {
-      started = await this.life.startAll(plain)
+      const started = await this.life.startAll(plain)
+      for (const [i, { entry }] of plain.entries()) {
+        const one = started[i]
+        entry.done = this.hold(entry, one ? this.execute(one, entry) : this.live(entry))
+      }
     } catch (error) {
-      if (error instanceof CommitUnknownError) return this.letGo(plain, error)
-    }
-    for (const [i, { entry }] of plain.entries()) {
-      const one = started[i]
-      entry.done = this.hold(entry, one ? this.execute(one, entry) : this.live(entry))
+      this.letGo(plain, error)
     }
   }
 
@@ -221,17 +219,16 @@ export class Executions {
 
   private async settleTogether(all: readonly PlainEnding[]): Promise<void> {
     try {
-      const settled = await whenFree(() => this.life.settleAll(all))
+      const settled = await this.life.settleAll(all)
       for (const [i, ending] of all.entries()) {
-        if (settled[i]) this.tell(ending, ending.outcome)
-        this.release(ending.entry)
+        const { entry, outcome } = ending
+        if (settled?.[i]) this.tell(ending, outcome)
+        entry.ending = false
+        if (settled) this.release(entry)
+        else entry.done = this.hold(entry, this.settle(ending))
       }
     } catch (error) {
-      if (error instanceof CommitUnknownError) return this.letGo(all, error)
-      for (const ending of all) {
-        ending.entry.ending = false
-        ending.entry.done = this.hold(ending.entry, this.settle(ending))
-      }
+      this.letGo(all, error)
     }
   }
 

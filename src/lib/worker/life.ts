@@ -74,9 +74,10 @@ export class Life {
     this.succeedTogether = this.steps.jointly('finish', (sql, all: readonly Succeeded[]) => this.succeedAll(sql, all))
   }
 
-  /** `start` of many plain ones, each of another task. Null: `start` is to say what becomes of it. */
-  async startAll(all: readonly Beginning[]): Promise<(Started | null)[]> {
+  /** `start` of many plain ones. Null: `start` is to say what becomes of it. */
+  async startAll(all: readonly Beginning[]): Promise<readonly (Started | null)[]> {
     const steps = await this.startTogether(all)
+    if (!steps) return all.map(() => null)
     return Promise.all(steps.map(async ({ value, held }) => (value && (held || (await this.stillOwns(value))) ? value : null)))
   }
 
@@ -125,9 +126,9 @@ export class Life {
     return succeeded && recorded && !leavesNoRow(message) && !this.follower.isAwaited(message)
   }
 
-  /** `settle` of many plain ends, each of another task. */
-  async settleAll(all: readonly Succeeded[]): Promise<(Outcome | null)[]> {
-    return (await this.succeedTogether(all)).map(({ value }) => value)
+  /** `settle` of many plain ends. Null: nothing was written, and each is to be settled by itself. */
+  async settleAll(all: readonly Succeeded[]): Promise<readonly (Outcome | null)[] | null> {
+    return (await this.succeedTogether(all))?.map(({ value }) => value) ?? null
   }
 
   /** Writes what a running task says of itself. */

@@ -1,5 +1,6 @@
 import type { Broker, Delivery } from '../broker/broker.js'
 import type { Database, JointWork } from '../database/database.js'
+import { CommitUnknownError } from '../database/failure.js'
 import type { Sql } from '../database/sql.js'
 import type { Follower, Unsent } from '../publish/follow.js'
 import type { Failpoint } from '../task/failpoint.js'
@@ -22,8 +23,8 @@ export interface JointDecision<T> {
   readonly fate: 'ack' | 'keep'
 }
 
-/** Answers for each of the items what was decided. */
-export type JointStep<Item, T> = (items: readonly Item[]) => Promise<readonly Stepped<T>[]>
+/** Answers for each of the items what was decided. Null: nothing was written, as one of them may keep the others from it. */
+export type JointStep<Item, T> = (items: readonly Item[]) => Promise<readonly Stepped<T>[] | null>
 
 interface Delivered {
   readonly delivery: Delivery
@@ -76,7 +77,11 @@ export class Steps {
     }
     return async (items) => {
       await this.failpoint(`${name}:before`)
-      const done = await this.database.writeJointly(whole, items)
+      const done = await this.database.writeJointly(whole, items).catch((error) => {
+        if (error instanceof CommitUnknownError) throw error
+        return null
+      })
+      if (!done) return null
       await this.failpoint(`${name}:committed`)
       if (within || !done.some(({ fate }) => fate === 'ack')) return done
       await this.failpoint('ack:before')

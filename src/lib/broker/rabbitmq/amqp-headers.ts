@@ -1,4 +1,4 @@
-import { isJsonObject, type Json } from '../../task/json.js'
+import { isJsonObject, type Json, type JsonObject } from '../../task/json.js'
 
 /** A value of a header as amqplib is to send it. */
 export type AmqpValue = null | boolean | string | AmqpNumber | readonly AmqpValue[] | { readonly [key: string]: AmqpValue }
@@ -57,12 +57,17 @@ export function jsonOfAmqp(value: unknown): Json {
   }
 }
 
+/** What is JSON already is not copied. */
 function jsonOfObject(value: object): Json {
-  if (Array.isArray(value)) return value.map(jsonOfAmqp)
+  if (Array.isArray(value)) return value.every(isJson) ? value : value.map(jsonOfAmqp)
   if (Buffer.isBuffer(value)) return value.toString('utf8')
   if ('!' in value && 'value' in value) return jsonOfTyped(value['!'], value.value)
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, jsonOfAmqp(inner)]))
+  const fields = Object.entries(value)
+  if (fields.every(([, inner]) => isJson(inner))) return value as JsonObject
+  return Object.fromEntries(fields.map(([key, inner]) => [key, jsonOfAmqp(inner)]))
 }
+
+const isJson = (value: unknown): boolean => jsonOfAmqp(value) === value
 
 /** amqplib leaves seconds since 1970 and decimal numbers in their typed form. */
 function jsonOfTyped(type: unknown, value: unknown): Json {

@@ -38,7 +38,7 @@ export interface Publishing {
 }
 
 /** The headers that are the protocol's; all others are the user's own. The last three are those of Celery 5.3 and later. */
-export const PROTOCOL_HEADERS: readonly string[] = [
+export const PROTOCOL_HEADERS: ReadonlySet<string> = new Set([
   'lang',
   'task',
   'id',
@@ -60,7 +60,7 @@ export const PROTOCOL_HEADERS: readonly string[] = [
   'replaced_task_nesting',
   'stamped_headers',
   'stamps',
-]
+])
 
 /** RabbitMQ refuses a message that is to be kept longer; the header `expires` has no such limit. */
 const LONGEST_EXPIRATION_MS = 2 ** 32 - 1
@@ -137,7 +137,7 @@ function headersOf(message: TaskMessage, origin: string): CeleryMessage['headers
 
 /** Whether it arrives as a header of its own, as Celery's tasks expect it. */
 const isCarriedHeader = ([name, value]: [string, Json]): boolean =>
-  isName(name) && !PROTOCOL_HEADERS.includes(name) && !isBrokerHeader(name) && isCarried(value)
+  isName(name) && !PROTOCOL_HEADERS.has(name) && !isBrokerHeader(name) && isCarried(value)
 
 /** What RabbitMQ itself adds to a message that it has dead-lettered or delivered before. */
 export const isBrokerHeader = (name: string): boolean => /^x-((first-|last-)?death|delivery-count)/.test(name)

@@ -41,11 +41,14 @@ export function readCelery(arrived: Arrived, queue: string, nowMs: number): Read
     const headers = jsonOfAmqp(arrived.properties.headers ?? {}) as JsonObject
     if ('task' in headers) known = named(headers)
     const body = readBody(arrived.content, arrived.properties.contentType, headers['compression'])
-    if (known) return { message: messageOf(known, { ...headers, ...callOf(body) }, arrived, queue, nowMs), fault: null }
+    if (known) return { message: messageOf(known, telling(callOf(body), headers), arrived, queue, nowMs), fault: null }
     if (!isJsonObject(body as Json)) throw new UsageError('expected a task message, got one without the header task')
     const call = body as JsonObject
     known = named(call)
-    return { message: messageOf(known, { ...call, group: call['group'] ?? call['taskset'] ?? null }, arrived, queue, nowMs), fault: null }
+    return {
+      message: messageOf(known, telling({ ...call, group: call['group'] ?? call['taskset'] ?? null }, {}), arrived, queue, nowMs),
+      fault: null,
+    }
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
     return { message: known && blank(known, queue, nowMs), fault: error.message }
@@ -74,28 +77,35 @@ function callOf(body: unknown): JsonObject {
   return { ...(embed === null ? {} : objectOf(embed, 'embed')), args, kwargs }
 }
 
-/** @param told what headers and body say, under Celery's names */
-function messageOf({ id, task }: Known, told: JsonObject, arrived: Arrived, queue: string, nowMs: number): TaskMessage {
-  if (task === '') throw new UsageError(`task: expected the name of a task, got: ${shown(told['task'])}`)
-  const own = readOwnHeader(told['taskledger'])
-  const parentId = textOf(told['parent_id'], 'parent_id')
+/** What headers and body say, by Celery's names. */
+type Told = (name: string) => Json | undefined
+
+const telling =
+  (first: JsonObject, second: JsonObject): Told =>
+  (name) =>
+    first[name] === undefined ? second[name] : first[name]
+
+function messageOf({ id, task }: Known, told: Told, arrived: Arrived, queue: string, nowMs: number): TaskMessage {
+  if (task === '') throw new UsageError(`task: expected the name of a task, got: ${shown(told('task'))}`)
+  const own = readOwnHeader(told('taskledger'))
+  const parentId = textOf(told('parent_id'), 'parent_id')
   const { priority } = arrived.properties
   return {
     id,
     task,
-    args: listOf(told['args'], 'args'),
-    kwargs: objectOf(told['kwargs'], 'kwargs'),
+    args: listOf(told('args'), 'args'),
+    kwargs: objectOf(told('kwargs'), 'kwargs'),
     queue,
     exchange: own ? arrived.fields.exchange : '',
     routingKey: own ? arrived.fields.routingKey : queue,
     priority: typeof priority === 'number' ? Math.min(priority, 255) : 0,
-    eta: timeOf(told['eta'], 'eta'),
-    expires: timeOf(told['expires'], 'expires'),
-    retries: countOf(told['retries'], 'retries') ?? 0,
+    eta: timeOf(told('eta'), 'eta'),
+    expires: timeOf(told('expires'), 'expires'),
+    retries: countOf(told('retries'), 'retries') ?? 0,
     parentId: parentId === id ? null : parentId, // a retry by Celery names itself
-    rootId: textOf(told['root_id'], 'root_id') ?? id,
-    groupId: textOf(told['group'], 'group'),
-    groupIndex: countOf(told['group_index'], 'group_index'),
+    rootId: textOf(told('root_id'), 'root_id') ?? id,
+    groupId: textOf(told('group'), 'group'),
+    groupIndex: countOf(told('group_index'), 'group_index'),
     retryOf: own?.retryOf ?? null,
     periodicName: own?.periodicName ?? null,
     options: optionsOf(told, own, arrived),
@@ -103,17 +113,17 @@ function messageOf({ id, task }: Known, told: JsonObject, arrived: Arrived, queu
   }
 }
 
-function optionsOf(told: JsonObject, own: OwnHeader | null, { properties }: Arrived): MessageOptions {
-  const [timeLimit = null, softTimeLimit = null] = told['timelimit'] ? listOf(told['timelimit'], 'timelimit') : []
-  const link = canvasesOf(told['callbacks'], 'callbacks')
-  const linkError = canvasesOf(told['errbacks'], 'errbacks')
-  const chain = canvasesOf(told['chain'], 'chain').reverse()
+function optionsOf(told: Told, own: OwnHeader | null, { properties }: Arrived): MessageOptions {
+  const [timeLimit = null, softTimeLimit = null] = told('timelimit') ? listOf(told('timelimit'), 'timelimit') : []
+  const link = canvasesOf(told('callbacks'), 'callbacks')
+  const linkError = canvasesOf(told('errbacks'), 'errbacks')
+  const chain = canvasesOf(told('chain'), 'chain').reverse()
   const celery = extrasOf(told, own, properties.replyTo)
   const headers = headersOf(properties.headers ?? {}, own)
   return {
     ...own?.options,
     ...(headers ? { headers } : {}),
-    ...(told['ignore_result'] === true ? { ignoreResult: true } : {}),
+    ...(told('ignore_result') === true ? { ignoreResult: true } : {}),
     ...(timeLimit === null ? {} : { timeLimit: secondsOf(timeLimit) }),
     ...(softTimeLimit === null ? {} : { softTimeLimit: secondsOf(softTimeLimit) }),
     ...(link.length > 0 ? { link } : {}),
@@ -125,8 +135,8 @@ function optionsOf(told: JsonObject, own: OwnHeader | null, { properties }: Arri
 }
 
 /** A message of this program's has a shadow and an address to answer to only if a Celery message was its origin. */
-function extrasOf(told: JsonObject, own: OwnHeader | null, replyTo: unknown): CeleryExtras | null {
-  const { shadow, chord } = told
+function extrasOf(told: Told, own: OwnHeader | null, replyTo: unknown): CeleryExtras | null {
+  const [shadow, chord] = [told('shadow'), told('chord')]
   const said = own?.options.celery ?? {
     ...(typeof shadow === 'string' ? { shadow } : {}),
     ...(typeof replyTo === 'string' && !own ? { reply_to: replyTo } : {}),
@@ -137,7 +147,7 @@ function extrasOf(told: JsonObject, own: OwnHeader | null, replyTo: unknown): Ce
 
 /** The user's own headers. */
 function headersOf(all: { readonly [name: string]: unknown }, own: OwnHeader | null): JsonObject | null {
-  const names = Object.keys(all).filter((name) => !PROTOCOL_HEADERS.includes(name) && !isBrokerHeader(name))
+  const names = Object.keys(all).filter((name) => !PROTOCOL_HEADERS.has(name) && !isBrokerHeader(name))
   if (names.length === 0 && !own?.headers) return null
   return { ...Object.fromEntries(names.map((name) => [name, jsonOfAmqp(all[name])])), ...own?.headers }
 }
