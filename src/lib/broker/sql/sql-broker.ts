@@ -20,6 +20,9 @@ import {
 export class SqlBroker implements Broker {
   readonly within: ((sql: Sql) => Postings) | null = (sql) => new SqlPostings(sql, this.now)
 
+  /** Whether the last look found as much as it asked for. Else the next one only reads first: who is idle never takes the write lock. */
+  private more = false
+
   constructor(
     private readonly database: Database,
     private readonly now: () => number = Date.now,
@@ -51,7 +54,13 @@ export class SqlBroker implements Broker {
 
   /** A body that is no task message (only a hand could have put it there) is dropped; its row stays open and is found stale. */
   async receive(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]> {
-    if (!(await anythingReady(this.database, queues, this.now()))) return []
+    if (!this.more && !(await anythingReady(this.database, queues, this.now()))) return []
+    const deliveries = await this.claim(queues, limit, leaseMs)
+    this.more = deliveries.length === limit
+    return deliveries
+  }
+
+  private claim(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]> {
     return this.database.write(async (sql) => {
       const now = this.now()
       const leaseUntil = now + leaseMs
