@@ -118,7 +118,8 @@ describe('the documentation', function () {
 
   it('names every command, and every setting with its variable', async () => {
     const { commands } = await import('../src/commands/index.js')
-    const { SETTING_NAMES, variableOf } = await import('../src/lib/app/settings.js')
+    const { SETTING_NAMES } = await import('../src/lib/app/settings.js')
+    const { variableOf } = await import('../src/lib/app/setting-sources.js')
     const page = (name: string) => readFileSync(join(root, 'docs', name), 'utf8')
     for (const id of Object.keys(commands)) assert.ok(page('commands.md').includes(`\`${id}\``), id)
     for (const setting of SETTING_NAMES)

@@ -60,7 +60,7 @@ describe('the layers', () => {
     // setting a variable for a library is no reading
     const readers = sourceFiles('src').filter((path) => /\bprocess\s*\.\s*env\b(?!\['\w+'\] = )|\bprocess\[/.test(code(path)))
     assert.deepEqual(
-      readers.filter((path) => path !== 'src/lib/app/settings.ts'),
+      readers.filter((path) => path !== 'src/lib/app/setting-sources.ts'),
       [],
     )
   })

@@ -2,17 +2,15 @@
 import { existsSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connect } from 'amqplib'
-import { end, Terminal } from '../quickstart/terminal.mjs'
+import { say, secondsLeft, secondsPassed, until } from '../lib/story.mjs'
+import { end, Terminal } from '../lib/terminal.mjs'
 import { Site } from './site.mjs'
 
 const BROKER = process.env.BROKER ?? 'amqp://guest:guest@127.0.0.1:5672'
 const RESULTS = process.env.RESULTS ?? 'redis://127.0.0.1:6379/8'
-const DEADLINE_MS = 55_000
 
-const startedAt = Date.now()
 const rabbit = await connect(BROKER)
 const home = mkdtempSync(join(tmpdir(), 'taskledger-celery-'))
 const queues = { shop: `shop-${process.pid}`, billing: `billing-${process.pid}` }
@@ -73,24 +71,13 @@ async function main() {
   writeFileSync('rates.json', JSON.stringify({ ...rates, CHF: 1.07 }))
   terminal.type('taskledger', ['retry', '--task', 'billing.invoice', '--error-type', 'RangeError', '--yes'])
   await until('the last step of the order is done', () => existsSync('invoices/INV-3.json'))
-  console.log(`  ${await reminded.get({ timeout: (DEADLINE_MS - (Date.now() - startedAt)) / 1000 })}`)
+  console.log(`  ${await reminded.get({ timeout: secondsLeft() })}`)
 
   say("What the site's own database says now:")
   check(site.run('show_orders.py'), 'order 2 of Grace: invoiced INV-2 (reminded)', 'order 3 of Barbara: invoiced INV-3')
   say('Three orders, each invoiced once, by one workflow in two languages.')
   console.log(`  The ledger lies at ${join(home, 'billing.db')}`)
-  console.log(`  ${((Date.now() - startedAt) / 1000).toFixed(1)} s`)
-}
-
-function say(text) {
-  console.log(`\n# ${text}`)
-}
-
-async function until(what, holds) {
-  while (!(await holds())) {
-    if (Date.now() - startedAt > DEADLINE_MS) throw new Error(`waited too long until ${what}`)
-    await pause(50)
-  }
+  console.log(`  ${secondsPassed().toFixed(1)} s`)
 }
 
 function check(printed, ...lines) {

@@ -2,16 +2,14 @@
 import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { say, secondsLeft, secondsPassed, until } from '../lib/story.mjs'
+import { end, Terminal } from '../lib/terminal.mjs'
 import { packagesIn } from './packages.mjs'
-import { end, Terminal } from './terminal.mjs'
 
 const LEASE_SECONDS = 2
 const SCHEDULED = 10
-const DEADLINE_MS = 55_000
 
-const startedAt = Date.now()
 const home = mkdtempSync(join(tmpdir(), 'taskledger-quickstart-'))
 const terminal = new Terminal(home)
 const tasksModule = fileURLToPath(new URL('tasks.mjs', import.meta.url))
@@ -65,7 +63,7 @@ async function main() {
 
   say('A workflow: each package is read, measured and classified, one step after the other, and a report is made of all of them.')
   const result = await survey(packages, join(home, 'report.json')).applyAsync()
-  const sizes = await result.get({ timeout: (DEADLINE_MS - (Date.now() - startedAt)) / 1000 })
+  const sizes = await result.get({ timeout: secondsLeft() })
   terminal.type('taskledger', ['list', '--task', 'report'])
   checkReport(packages, sizes)
 
@@ -73,17 +71,6 @@ async function main() {
   terminal.type('taskledger', ['export', '--output', 'audit.csv'])
   terminal.type('taskledger', ['export', '--output', 'audit.ndjson'])
   checkExport(packages, count)
-}
-
-function say(text) {
-  console.log(`\n# ${text}`)
-}
-
-async function until(what, holds) {
-  while (!(await holds())) {
-    if (Date.now() - startedAt > DEADLINE_MS) throw new Error(`waited too long until ${what}`)
-    await pause(50)
-  }
 }
 
 function lost() {
@@ -148,5 +135,5 @@ function checkExport(packages, lostCount) {
     `  ${licences.size} licences, ${results.reduce((sum, result) => sum + result.files, 0)} files, ${(bytes / 1e6).toFixed(1)} MB`,
   )
   console.log(`  The ledger lies at ${join(home, 'audit.db')}`)
-  console.log(`  ${((Date.now() - startedAt) / 1000).toFixed(1)} s`)
+  console.log(`  ${secondsPassed().toFixed(1)} s`)
 }

@@ -2,12 +2,10 @@ import { Flags } from '@oclif/core'
 import type { App } from '../lib/app/app.js'
 import { LedgerCommand } from '../lib/cli/command.js'
 import { ageMs, bulkFlags, durationFlags } from '../lib/cli/flags.js'
+import { EXIT_CODES } from '../lib/cli/signals.js'
 import type { PurgeBound } from '../lib/ledger/purge.js'
 import { UsageError } from '../lib/task/errors.js'
 import { FINAL_STATUSES, type Status } from '../lib/task/status.js'
-
-/** As a shell says of a program that Ctrl-C ended. */
-const INTERRUPTED = 130
 
 export default class Purge extends LedgerCommand {
   static override summary = 'Delete the records of tasks that ended long ago.'
@@ -72,7 +70,7 @@ export default class Purge extends LedgerCommand {
     } finally {
       bar.stop()
       process.off('SIGINT', onInterrupt)
-      if (interrupted.signal.aborted) this.exitCode = INTERRUPTED
+      if (interrupted.signal.aborted) this.exitCode = EXIT_CODES.SIGINT
     }
   }
 }

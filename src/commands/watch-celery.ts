@@ -1,12 +1,10 @@
 import { Args, Flags } from '@oclif/core'
 import { LedgerCommand } from '../lib/cli/command.js'
+import { logFlags } from '../lib/cli/flags.js'
+import { EXIT_CODES, onSignals } from '../lib/cli/signals.js'
 import { fieldsOfWatch, lineOfWatch } from '../lib/cli/watch-log.js'
-import { LOG_FORMATS, LOG_LEVELS, logErrors, openLog } from '../lib/cli/worker-log.js'
+import { logErrors, openLog } from '../lib/cli/worker-log.js'
 import { UsageError } from '../lib/task/errors.js'
-
-/** As a shell says of a program that a signal ended. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 
 export default class WatchCelery extends LedgerCommand {
   static override summary = 'Record the tasks of a Celery cluster from the events of its workers.'
@@ -23,12 +21,7 @@ export default class WatchCelery extends LedgerCommand {
   }
   static override flags = {
     'enable-events': Flags.boolean({ summary: 'Have running workers send events of their tasks, as celery control enable_events does.' }),
-    'log-level': Flags.option({ summary: 'Log this and what is worse.', options: LOG_LEVELS, default: 'info' })(),
-    'log-format': Flags.option({
-      summary: 'Log lines for people (text), or objects with the keys that pino writes (json).',
-      options: LOG_FORMATS,
-      default: 'text',
-    })(),
+    ...logFlags,
   }
 
   async run() {
@@ -69,14 +62,10 @@ export default class WatchCelery extends LedgerCommand {
   /** The first signal stops, the second ends the process where it stands. */
   private stopOnSignals(stop: () => void): () => void {
     let stopping = false
-    const onSignal = (signal: NodeJS.Signals) => {
-      if (stopping) process.exit(EXIT_CODES[signal === 'SIGINT' ? 'SIGINT' : 'SIGTERM'])
+    return onSignals(['SIGINT', 'SIGTERM'], (signal) => {
+      if (stopping) process.exit(EXIT_CODES[signal])
       stopping = true
       stop()
-    }
-    for (const signal of SIGNALS) process.on(signal, onSignal)
-    return () => {
-      for (const signal of SIGNALS) process.off(signal, onSignal)
-    }
+    })
   }
 }

@@ -2,13 +2,11 @@ import { Flags, type Interfaces } from '@oclif/core'
 import type { WorkerOptions } from '../lib/app/app.js'
 import { importApp } from '../lib/cli/app-module.js'
 import { LedgerCommand } from '../lib/cli/command.js'
-import { LOG_FORMATS, LOG_LEVELS, logEvents } from '../lib/cli/worker-log.js'
+import { logFlags } from '../lib/cli/flags.js'
+import { EXIT_CODES, onSignals, type Signal } from '../lib/cli/signals.js'
+import { logEvents } from '../lib/cli/worker-log.js'
 import { LONGEST_TIME_LIMIT, parseDurationMs } from '../lib/task/duration.js'
 import { ConfigurationError, UsageError } from '../lib/task/errors.js'
-
-/** As a shell says of a program that a signal ended. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143, SIGQUIT: 131 } as const
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const
 
 export default class Worker extends LedgerCommand {
   static override summary = 'Run tasks.'
@@ -58,12 +56,7 @@ export default class Worker extends LedgerCommand {
       helpValue: 'DURATION',
       parse: async (text) => shutdownTimeout(text),
     })(),
-    'log-level': Flags.option({ summary: 'Log this and what is worse.', options: LOG_LEVELS, default: 'info' })(),
-    'log-format': Flags.option({
-      summary: 'Log lines for people (text), or objects with the keys that pino writes (json).',
-      options: LOG_FORMATS,
-      default: 'text',
-    })(),
+    ...logFlags,
   }
 
   async run() {
@@ -97,19 +90,16 @@ export default class Worker extends LedgerCommand {
 
   /** TERM and INT: first warm, then cold; QUIT: cold at once. */
   private stopOnSignals(worker: { stop(options?: { now: boolean }): void }, say: (text: string) => void) {
-    let cold: keyof typeof EXIT_CODES | null = null
+    let cold: Signal | null = null
     let warm = false
-    const onSignal = (signal: NodeJS.Signals) => {
-      if (warm || signal === 'SIGQUIT') cold = SIGNALS.find((known) => known === signal) ?? 'SIGTERM'
+    const off = onSignals(['SIGINT', 'SIGTERM', 'SIGQUIT'], (signal) => {
+      if (warm || signal === 'SIGQUIT') cold = signal
       else say('Stopping: running tasks are being finished. Once more to end now.')
       worker.stop({ now: cold !== null })
       warm = true
-    }
-    for (const signal of SIGNALS) process.on(signal, onSignal)
+    })
     return {
-      off: () => {
-        for (const signal of SIGNALS) process.off(signal, onSignal)
-      },
+      off,
       get cold() {
         return cold
       },

@@ -26,6 +26,19 @@ function declareErrbacks({ app }: World) {
   return { told, onError, onId, hears: (count: number) => until(() => told.length === count, `${count} errbacks`) }
 }
 
+/** A task that runs until the door is open. */
+function declareSlow({ app }: World) {
+  const door = gate()
+  const slow = app.task('slow', async (n: number) => {
+    await door.passed
+    return n
+  })
+  return { slow, door }
+}
+
+const running = ({ app }: World, count: number) =>
+  until(async () => (await app.tasks.list({ statuses: ['STARTED'] })).length === count, `${count} tasks to run`)
+
 const idsOf = (result: Result) => result.lineage().map(({ id }) => id)
 
 const statuses = async (w: World, ids: readonly string[]) => Promise.all(ids.map((id) => w.app.result(id).state()))
@@ -262,14 +275,10 @@ describe('revoking', () => {
     await using w = await open()
     const { add } = declareSums(w.app)
     const { told, onId, hears } = declareErrbacks(w)
-    const door = gate()
-    const slow = w.app.task('slow', async () => {
-      await door.passed
-      return 1
-    })
+    const { slow, door } = declareSlow(w)
     await using _ = working(w.app)
-    const result = await chain(slow.s(), add.s(1), add.s(1)).applyAsync({ linkError: onId.s(), link: add.s(1) })
-    await until(async () => (await w.app.tasks.list({ statuses: ['STARTED'] })).length === 1, 'the first step')
+    const result = await chain(slow.s(1), add.s(1), add.s(1)).applyAsync({ linkError: onId.s(), link: add.s(1) })
+    await running(w, 1)
     assert.equal((await result.revoke()).revoked, true)
     door.open()
     const ids = result.lineage().map(({ id }) => id)
@@ -285,14 +294,10 @@ describe('revoking', () => {
     await using w = await open()
     const { add } = declareSums(w.app)
     const { told, onId, hears } = declareErrbacks(w)
-    const door = gate()
-    const slow = w.app.task('slow', async () => {
-      await door.passed
-      return 1
-    })
+    const { slow, door } = declareSlow(w)
     await using _ = working(w.app)
-    const result = await chain(slow.s(), add.s(1), add.s(2), add.s(3)).applyAsync({ linkError: onId.s() })
-    await until(async () => (await w.app.tasks.list({ statuses: ['STARTED'] })).length === 1, 'the first step')
+    const result = await chain(slow.s(1), add.s(1), add.s(2), add.s(3)).applyAsync({ linkError: onId.s() })
+    await running(w, 1)
     const second = result.lineage()[1] as AsyncResult
     assert.equal((await second.revoke()).revoked, true)
     assert.deepEqual(await statuses(w, idsOf(result)), ['STARTED', 'REVOKED', 'REVOKED', 'REVOKED'])
@@ -307,14 +312,10 @@ describe('revoking', () => {
   it('the result of a chord whose header runs fails its body', async () => {
     await using w = await open()
     const { tsum } = declareSums(w.app)
-    const door = gate()
-    const slow = w.app.task('slow', async (n: number) => {
-      await door.passed
-      return n
-    })
+    const { slow, door } = declareSlow(w)
     await using _ = working(w.app)
     const result = await chord([slow.s(1), slow.s(2)], tsum.s()).applyAsync()
-    await until(async () => (await w.app.tasks.list({ statuses: ['STARTED'] })).length === 2, 'the header')
+    await running(w, 2)
     assert.deepEqual(await result.revoke(), { taskId: result.id, task: 'tsum', revoked: true, error: null })
     door.open()
     await assert.rejects(result.get(SOON), { name: 'ChordError', message: /raised TaskRevokedError: revoked$/ })
@@ -380,7 +381,7 @@ describe('revoking', () => {
     })
     await using _ = working(w.app)
     const result = await chain(slow.s(), add.s(1)).applyAsync()
-    await until(async () => (await w.app.tasks.list({ statuses: ['STARTED'] })).length === 1, 'the first step')
+    await running(w, 1)
     assert.equal((await result.revoke({ terminate: true })).revoked, true)
     await assert.rejects(result.get(SOON), { name: 'TaskRevokedError', message: 'terminated' })
     assert.deepEqual(await statuses(w, idsOf(result)), ['REVOKED', 'REVOKED'])
@@ -431,14 +432,10 @@ describe('revoking by the id alone', () => {
   it('the last step while the first runs lets that end, and nothing follows it', async () => {
     await using w = await open()
     const { add } = declareSums(w.app)
-    const door = gate()
-    const slow = w.app.task('slow', async () => {
-      await door.passed
-      return 1
-    })
+    const { slow, door } = declareSlow(w)
     await using _ = working(w.app)
-    const result = await chain(slow.s(), add.s(1), add.s(1)).applyAsync()
-    await until(async () => (await w.app.tasks.list({ statuses: ['STARTED'] })).length === 1, 'the first step')
+    const result = await chain(slow.s(1), add.s(1), add.s(1)).applyAsync()
+    await running(w, 1)
     assert.equal((await w.app.tasks.revoke([result.id]))[0]?.revoked, true)
     door.open()
     await until(() => result.parent?.parent?.ready(), 'its end')

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { checkSettings, DEFAULTS, readSettings, type SettingSources, type Settings, variableOf } from '../../src/lib/app/settings.js'
+import { readSettings, type SettingSources, variableOf } from '../../src/lib/app/setting-sources.js'
+import { checkSettings, DEFAULTS, type Settings } from '../../src/lib/app/settings.js'
 import { ConfigurationError } from '../../src/lib/task/errors.js'
 
 /** A folder with files in it, gone after the test. */

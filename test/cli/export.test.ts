@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
 import { chmod, copyFile, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { text as streamText } from 'node:stream/consumers'
 import { HAS_MODES, STRANGER } from '../helpers/folder.js'
-import { ROOT, run } from '../helpers/run.js'
+import { ROOT, run, runUnread } from '../helpers/run.js'
 import { ended, HOUR, openSite, type Site } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
 
@@ -91,13 +90,7 @@ describe('export to stdout', () => {
   it('ends quietly when nobody reads on', async () => {
     await using site = await openSite()
     await putMany(site, MANY)
-    const child = spawn(process.execPath, [`${ROOT}bin/run.js`, 'export', '--database', site.url])
-    const stderr: Buffer[] = []
-    child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk))
-    await once(child.stdout, 'data')
-    child.stdout.destroy()
-    const [code] = await once(child, 'close')
-    assert.deepEqual([code, Buffer.concat(stderr).toString()], [0, ''])
+    assert.deepEqual(await runUnread(`${ROOT}bin/run.js`, ['export', '--database', site.url]), { stderr: '', code: 0 })
   })
 
   it('may be cut by head', async function () {

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ROOT, run, runFile } from '../helpers/run.js'
+import { ROOT, run, runFile, runUnread } from '../helpers/run.js'
 
 const FIXTURE = `${ROOT}test/cli/fixture.mjs`
 const fixture = (...args: string[]) => runFile(FIXTURE, args)
@@ -37,13 +37,7 @@ describe('a command', () => {
   })
 
   it('ends quietly when nobody reads on', async () => {
-    const child = spawn(process.execPath, [FIXTURE, 'lines'])
-    const stderr: Buffer[] = []
-    child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk))
-    await once(child.stdout, 'data')
-    child.stdout.destroy()
-    const [code] = await once(child, 'close')
-    assert.deepEqual([code, Buffer.concat(stderr).toString()], [0, ''])
+    assert.deepEqual(await runUnread(FIXTURE, ['lines']), { stderr: '', code: 0 })
   })
 })
 

@@ -2,6 +2,7 @@ import type { Database } from '../../src/lib/database/database.js'
 import type { Binding } from '../../src/lib/database/sql.js'
 import type { Beginning } from '../../src/lib/ledger/record.js'
 import type { StoredRow } from '../../src/lib/ledger/row.js'
+import type { WatchedColumns } from '../../src/lib/ledger/watched.js'
 import type { TaskMessage } from '../../src/lib/task/message.js'
 import { isFinal } from '../../src/lib/task/status.js'
 import { DAWN } from './world.js'
@@ -42,6 +43,38 @@ export const aBeginning = (given: Partial<Beginning> = {}): Beginning => ({
   retries: 0,
   started: null,
   now: DAWN,
+  ...given,
+})
+
+/** What a watch writes of a task that runs in Celery since DAWN. */
+export const watchedColumns = (given: Partial<WatchedColumns> = {}): WatchedColumns => ({
+  task: 'tasks.add',
+  args: '[1]',
+  kwargs: '{}',
+  status: 'STARTED',
+  result: null,
+  error_type: null,
+  error_message: null,
+  traceback: null,
+  queue: 'q',
+  exchange: '',
+  routing_key: 'q',
+  priority: 0,
+  eta: null,
+  expires: null,
+  retries: 0,
+  worker_id: 'w1@host',
+  lease_until: DAWN + 1,
+  parent_id: null,
+  group_id: null,
+  group_index: null,
+  root_id: 'id-1',
+  submitted_at: DAWN,
+  published_at: DAWN,
+  started_at: DAWN,
+  updated_at: DAWN,
+  finished_at: null,
+  result_expires_at: null,
   ...given,
 })
 

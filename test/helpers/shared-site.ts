@@ -2,6 +2,7 @@ import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'n
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { App } from '../../src/lib/app/app.js'
 import { findTask } from '../../src/lib/ledger/find.js'
 import type { TaskRow } from '../../src/lib/ledger/row.js'
 import type { Json, JsonObject } from '../../src/lib/task/json.js'
@@ -47,6 +48,8 @@ export interface SharedSite extends World {
   /** Waits until the task has a row that has ended. */
   ended(taskId: string): Promise<TaskRow>
   row(taskId: string): Promise<TaskRow | null>
+  /** What the ledger says of these tasks. */
+  statuses(...taskIds: readonly (string | undefined)[]): Promise<string[]>
 }
 
 export interface SiteParts {
@@ -83,6 +86,7 @@ export async function openSharedSite({ worker = false, events = false, client = 
     ...world,
     runs,
     row,
+    statuses: (...taskIds) => Promise.all(taskIds.map(async (id) => (await row(id ?? ''))?.status ?? 'no row')),
     value: (line) => python.ask(line),
     python: async (line) => (await python.ask(line)) as string[],
     ran: (id, count = 1) =>
@@ -101,6 +105,17 @@ export async function openSharedSite({ worker = false, events = false, client = 
       await vhost[Symbol.asyncDispose]()
     },
   }
+}
+
+/** The Node program's tasks for numbers, and an errback. Returns what that was called with, each time. */
+export function declareNodeTasks(app: App): unknown[][] {
+  const errbacks: unknown[][] = []
+  app.task({ name: 'node.add', params: ['x', 'y'] }, (x: number, y: number) => x + y)
+  app.task('node.tsum', (numbers: number[]) => numbers.reduce((sum, n) => sum + n, 0))
+  app.task('node.on_error', (...args: unknown[]) => {
+    errbacks.push(args)
+  })
+  return errbacks
 }
 
 /** The processes of the site. */

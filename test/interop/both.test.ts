@@ -1,21 +1,19 @@
 import assert from 'node:assert/strict'
 import { chain, chord, group } from '../../src/lib/app/canvas.js'
 import { needs } from '../helpers/services.js'
-import { openSharedSite, type SharedSite } from '../helpers/shared-site.js'
+import { declareNodeTasks, openSharedSite, type SharedSite } from '../helpers/shared-site.js'
 import { until } from '../helpers/until.js'
 import { type Working, working } from '../helpers/working.js'
 
 describe('a workflow with Celery workers and Node workers', () => {
   let w: SharedSite
   let worker: Working
-  const errbacks: unknown[][] = []
+  let errbacks: readonly (readonly unknown[])[]
 
   before(async function () {
     this.timeout(60_000)
     await needs(this, 'RabbitMQ', 'Celery')
     w = await openSharedSite({ client: true, worker: true })
-    w.app.task({ name: 'node.add', params: ['x', 'y'] }, (x: number, y: number) => x + y)
-    w.app.task('node.tsum', (numbers: number[]) => numbers.reduce((sum, n) => sum + n, 0))
     w.app.task('node.fail', (): never => {
       throw new RangeError('no')
     })
@@ -23,9 +21,7 @@ describe('a workflow with Celery workers and Node workers', () => {
       if (task.request.retries < 1) throw task.retry({ countdown: 0.05 })
       return x
     })
-    w.app.task('node.on_error', (...args: unknown[]) => {
-      errbacks.push(args)
-    })
+    errbacks = declareNodeTasks(w.app)
     worker = working(w.app)
   })
   after(async function () {
@@ -35,10 +31,6 @@ describe('a workflow with Celery workers and Node workers', () => {
   })
 
   const call = (task: string, ...args: readonly unknown[]) => w.app.signature<number>(task).clone(args as number[])
-
-  /** What the ledger says of these tasks. */
-  const statuses = (...ids: readonly (string | undefined)[]) =>
-    Promise.all(ids.map(async (id) => (await w.row(id ?? ''))?.status ?? 'no row'))
 
   const errbackOf = (id: string | undefined) => until(() => errbacks.find(([first]) => first === id), `an errback for ${id}`)
 
@@ -55,7 +47,7 @@ describe('a workflow with Celery workers and Node workers', () => {
         [third?.id, second?.id, 28],
       ],
     )
-    assert.deepEqual(await statuses(first?.id, second?.id, third?.id, result.id), ['PENDING', 'SUCCESS', 'PENDING', 'SUCCESS'])
+    assert.deepEqual(await w.statuses(first?.id, second?.id, third?.id, result.id), ['PENDING', 'SUCCESS', 'PENDING', 'SUCCESS'])
     const rows = await Promise.all([second, result].map((step) => w.row(step?.id ?? '')))
     assert.deepEqual(
       rows.map((row) => [row?.rootId, row?.parentId]),
@@ -69,10 +61,10 @@ describe('a workflow with Celery workers and Node workers', () => {
   it('alternates between them, begun in Python by either side’s task', async () => {
     const [a, b, c = ''] = await w.python('chain(py.add.s(1, 1), node.add.s(10), py.multiply.s(2)).apply_async()')
     assert.equal((await w.ran(c))[0]?.result, 24)
-    assert.deepEqual(await statuses(a, b, c), ['no row', 'SUCCESS', 'PENDING'])
+    assert.deepEqual(await w.statuses(a, b, c), ['no row', 'SUCCESS', 'PENDING'])
     const [d, e, f = ''] = await w.python('chain(node.add.s(1, 1), py.add.s(10), node.add.s(y=2)).apply_async()')
     assert.equal((await w.ended(f)).result, 14)
-    assert.deepEqual(await statuses(d, e, f), ['SUCCESS', 'PENDING', 'SUCCESS'])
+    assert.deepEqual(await w.statuses(d, e, f), ['SUCCESS', 'PENDING', 'SUCCESS'])
   })
 
   it('calls the errbacks of the other side', async () => {
@@ -89,7 +81,7 @@ describe('a workflow with Celery workers and Node workers', () => {
       .applyAsync()
     const errback = await errbackOf(inCelery.parent?.id)
     assert.deepEqual(errback, [inCelery.parent?.id])
-    assert.deepEqual(await statuses(inCelery.parent?.parent?.id, inCelery.parent?.id, inCelery.id), ['SUCCESS', 'PENDING', 'no row'])
+    assert.deepEqual(await w.statuses(inCelery.parent?.parent?.id, inCelery.parent?.id, inCelery.id), ['SUCCESS', 'PENDING', 'no row'])
     const [a, b = '', c = ''] = await w.python('chain(py.add.s(1, 1), node.fail.s(), py.add.s(1)).apply_async(link_error=py.on_error.s())')
     await w.ended(b)
     const runs = await w.ran(a ?? '', 2)
@@ -97,7 +89,7 @@ describe('a workflow with Celery workers and Node workers', () => {
       runs.map(({ task }) => task),
       ['py.add', 'py.on_error'],
     )
-    assert.deepEqual(await statuses(a, b, c), ['no row', 'FAILURE', 'FAILURE'])
+    assert.deepEqual(await w.statuses(a, b, c), ['no row', 'FAILURE', 'FAILURE'])
   })
 
   it('sends callbacks across, both ways', async () => {
@@ -146,7 +138,7 @@ describe('a workflow with Celery workers and Node workers', () => {
     assert.equal(await result.get({ timeout: 15 }), 3)
     const gone = await w.app.sendTask('py.add', [], { queue: 'nobody', expires: 1 })
     assert.equal((await w.ended(gone.id)).status, 'REVOKED') // by a sender, which has seen the chain, too
-    assert.deepEqual(await statuses(result.parent?.id, result.id), ['PENDING', 'SUCCESS'])
+    assert.deepEqual(await w.statuses(result.parent?.id, result.id), ['PENDING', 'SUCCESS'])
     assert.ok(!errbacks.some(([id]) => id === result.parent?.id))
   })
 })

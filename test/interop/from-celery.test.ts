@@ -1,21 +1,20 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { needs } from '../helpers/services.js'
-import { openSharedSite, type SharedSite } from '../helpers/shared-site.js'
+import { declareNodeTasks, openSharedSite, type SharedSite } from '../helpers/shared-site.js'
 import { until } from '../helpers/until.js'
 import { gate, type Working, working } from '../helpers/working.js'
 
 describe('a client of Celery’s, with a Node worker', () => {
   let w: SharedSite
   let worker: Working
-  const errbacks: unknown[][] = []
+  let errbacks: unknown[][]
   const startedAt = new Map<string, number>()
 
   before(async function () {
     this.timeout(60_000)
     await needs(this, 'RabbitMQ', 'Celery')
     w = await openSharedSite({ client: true })
-    w.app.task({ name: 'node.add', params: ['x', 'y'] }, (x: number, y: number) => x + y)
     w.app.task({ name: 'node.greet', bind: true, params: ['name', 'greeting'] }, (task, name: string, greeting = 'Hello') => {
       startedAt.set(task.request.id, Date.now())
       return `${greeting}, ${name}`
@@ -27,9 +26,7 @@ describe('a client of Celery’s, with a Node worker', () => {
       if (task.request.retries < 2) throw task.retry({ countdown: 0.05, error: new Error('not yet') })
       return [x, task.request.retries]
     })
-    w.app.task('node.on_error', (...args: unknown[]) => {
-      errbacks.push(args)
-    })
+    errbacks = declareNodeTasks(w.app)
     worker = working(w.app)
   })
   after(async function () {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { chain } from '../../src/lib/app/canvas.js'
 import { needs } from '../helpers/services.js'
-import { openSharedSite, type SharedSite } from '../helpers/shared-site.js'
+import { declareNodeTasks, openSharedSite, type SharedSite } from '../helpers/shared-site.js'
 import { type Working, working } from '../helpers/working.js'
 
 describe('a Celery client that has Redis for results', () => {
@@ -12,8 +12,7 @@ describe('a Celery client that has Redis for results', () => {
     this.timeout(60_000)
     await needs(this, 'RabbitMQ', 'Redis', 'Celery')
     w = await openSharedSite({ client: true, worker: true, results: 'redis://127.0.0.1:6379/9' })
-    w.app.task({ name: 'node.add', params: ['x', 'y'] }, (x: number, y: number) => x + y)
-    w.app.task('node.tsum', (numbers: number[]) => numbers.reduce((sum, n) => sum + n, 0))
+    declareNodeTasks(w.app)
     w.app.task('node.fail', (): never => {
       throw Object.assign(new Error('no'), { name: 'ValueError' })
     })

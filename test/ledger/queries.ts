@@ -26,7 +26,7 @@ import * as unbegun from '../../src/lib/ledger/unbegun.js'
 import * as watched from '../../src/lib/ledger/watched.js'
 import * as watchedWorkers from '../../src/lib/ledger/watched-workers.js'
 import * as workers from '../../src/lib/ledger/workers.js'
-import { aBeginning, aMessage } from '../helpers/rows.js'
+import { aBeginning, aMessage, watchedColumns } from '../helpers/rows.js'
 import { DAWN } from '../helpers/world.js'
 import { ROWS } from './many-rows.js'
 
@@ -37,35 +37,7 @@ const START: moves.Start = { leaseUntil: DAWN + 1, maxRetries: 3, options: null,
 const END: moves.End = { at: DAWN, resultExpiresAt: DAWN }
 const UNTOLD: outbox.Untold = { taskId: 'id-0000001', status: 'SUCCESS', at: DAWN, ending: '{}' }
 const LIFE: watchedWorkers.Life = { workerId: 'w1', pid: 1, since: DAWN, begun: true }
-const WATCHED: watched.WatchedColumns = {
-  task: 't',
-  args: '[]',
-  kwargs: '{}',
-  status: 'STARTED',
-  result: null,
-  error_type: null,
-  error_message: null,
-  traceback: null,
-  queue: 'q',
-  exchange: '',
-  routing_key: 'q',
-  priority: 0,
-  eta: null,
-  expires: null,
-  retries: 0,
-  worker_id: 'w1',
-  lease_until: DAWN,
-  parent_id: null,
-  group_id: null,
-  group_index: null,
-  root_id: 'id-0000000',
-  submitted_at: DAWN,
-  published_at: DAWN,
-  started_at: DAWN,
-  updated_at: DAWN,
-  finished_at: null,
-  result_expires_at: null,
-}
+const WATCHED = watchedColumns({ root_id: 'id-0000000' })
 const HEARD = taskRow({ ...(WATCHED as StoredRow), task_id: 'id-0000700', options: '{}' })
 const ERROR = { type: 'Error', message: 'no', traceback: null }
 const STORED = { args: '[]', kwargs: '{}', options: '{}' }

@@ -1,42 +1,14 @@
 import assert from 'node:assert/strict'
 import { attemptsOf } from '../../src/lib/ledger/attempts.js'
 import { findTask } from '../../src/lib/ledger/find.js'
-import { recordSetback, recordWatched, updateHeard, updateWatched, type WatchedColumns } from '../../src/lib/ledger/watched.js'
+import { recordSetback, recordWatched, updateHeard, updateWatched } from '../../src/lib/ledger/watched.js'
 import { inWordsOf } from '../helpers/databases.js'
-import { type Columns, putRow, storedRow } from '../helpers/rows.js'
+import { type Columns, putRow, storedRow, watchedColumns } from '../helpers/rows.js'
 import { DAWN, openWorld } from '../helpers/world.js'
 
 const WATCHED = JSON.stringify({ watched: 'celery amqp://host:5672/', headers: { a: 1 }, unreadable: ['args'] })
 
-const columns: WatchedColumns = {
-  task: 'tasks.add',
-  args: '[1]',
-  kwargs: '{}',
-  status: 'STARTED',
-  result: null,
-  error_type: null,
-  error_message: null,
-  traceback: null,
-  queue: 'q',
-  exchange: '',
-  routing_key: 'q',
-  priority: 0,
-  eta: null,
-  expires: null,
-  retries: 0,
-  worker_id: 'w1@host',
-  lease_until: DAWN + 1,
-  parent_id: null,
-  group_id: null,
-  group_index: null,
-  root_id: 'id-1',
-  submitted_at: DAWN,
-  published_at: DAWN,
-  started_at: DAWN,
-  updated_at: DAWN,
-  finished_at: null,
-  result_expires_at: null,
-}
+const columns = watchedColumns()
 
 /** Half of a character, with which MariaDB takes no text for JSON. */
 const LONE = inWordsOf({ sqlite: '\ud800', postgres: '\ud800', mysql: '' })

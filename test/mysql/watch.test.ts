@@ -1,3 +1,4 @@
+import { WATCH } from '../database/suites.js'
 import { MYSQL, suitesOn } from '../helpers/databases.js'
 
-await suitesOn({ ledger: MYSQL }, ['watch/lives', 'watch/record', 'watch/heard', 'watch/follow'])
+await suitesOn({ ledger: MYSQL }, WATCH)

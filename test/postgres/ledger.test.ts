@@ -1,17 +1,4 @@
+import { LEDGER } from '../database/suites.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
 
-await suitesOn({ ledger: POSTGRES }, [
-  'ledger/moves',
-  'ledger/record',
-  'ledger/row',
-  'ledger/attempts',
-  'ledger/filter',
-  'ledger/stale',
-  'ledger/groups',
-  'ledger/purge',
-  'ledger/workers',
-  'ledger/fix-json',
-  'ledger/export',
-  'ledger/celery-outbox',
-  'ledger/arguments',
-])
+await suitesOn({ ledger: POSTGRES }, LEDGER)

@@ -1,13 +1,4 @@
+import { PROGRAM } from '../database/suites.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
 
-await suitesOn({ ledger: POSTGRES }, [
-  'database/database',
-  'database/migrate',
-  'broker/sql-broker',
-  'publish/publisher',
-  'publish/resend',
-  'publish/canvas',
-  'schedule/sender',
-  'schedule/deadlines',
-  'schedule/crash-windows',
-])
+await suitesOn({ ledger: POSTGRES }, PROGRAM)

@@ -1,3 +1,4 @@
+import { WATCH } from '../database/suites.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
 
-await suitesOn({ ledger: POSTGRES }, ['watch/lives', 'watch/record', 'watch/heard', 'watch/follow', 'ledger/watched'])
+await suitesOn({ ledger: POSTGRES }, WATCH)

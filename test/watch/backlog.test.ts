@@ -10,7 +10,7 @@ describe('the events that are not written yet', () => {
     assert.ok(first && second && third)
     backlog.add(first, 10)
     const taken = backlog.takeAll()
-    assert.ok(backlog.isEmpty)
+    assert.deepEqual(backlog.takeAll(), [])
     for (const event of as('sent-by-it', [first])) backlog.add(event, 20)
     backlog.add(second, 30)
     for (const waiting of taken) backlog.putBack(waiting)

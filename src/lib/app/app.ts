@@ -13,47 +13,25 @@ import type { Json } from '../task/json.js'
 import type { Outcome } from '../task/outcome.js'
 import type { Composed } from '../task/signature.js'
 import type { WatchEvent, Watcher } from '../watch/watcher.js'
-import type { KnownTasks } from '../worker/executions.js'
-import { AsyncPool } from '../worker/pool/async-pool.js'
 import { runTask, type Surroundings } from '../worker/run-task.js'
-import { Worker } from '../worker/worker.js'
 import { DeclaredTasks } from './declared.js'
 import { withDefaults } from './defaults.js'
 import { GroupResult } from './group-result.js'
 import { Handle, type Send } from './handle.js'
 import { Hooks, type HookTypes } from './hooks.js'
 import { openParts, type Parts } from './parts.js'
-import { type PoolOptions, processPool } from './pools.js'
 import { AsyncResult } from './result.js'
 import { sendCanvas } from './send.js'
-import { checkSettings, readSettings, type SettingSources, type Settings } from './settings.js'
+import { readSettings, type SettingSources } from './setting-sources.js'
+import { checkSettings, type Settings } from './settings.js'
 import type { AnyResult, ApplyOptions, Signature } from './signature.js'
 import { directContext, type TaskOptions } from './task.js'
 import { signatures, type Task } from './task-handle.js'
 import { Tasks } from './tasks.js'
 import { type WatchOptions, watcherOf } from './watch-celery.js'
+import { type RunningWorker, type WorkerOptions, Workers, workerOf } from './workers.js'
 
-export interface WorkerOptions extends PoolOptions {
-  /** Default: the app's `defaultQueue`. */
-  readonly queues?: readonly string[]
-  /** How many tasks run at one time. Default: the app's. */
-  readonly concurrency?: number
-  /** Whether this worker also sends what is due. Default: true. */
-  readonly sender?: boolean
-  /** Seconds that running tasks may take to end once `stop` was called. Default: the app's. */
-  readonly shutdownTimeout?: number
-}
-
-export interface RunningWorker {
-  readonly workerId: string
-  /** Works until stopped; resolves when nothing is under way any more. */
-  run(): Promise<void>
-  /**
-   * Takes nothing new and lets `run` resolve once what runs has ended, or the shutdown timeout has passed. Then, or at once
-   * with `now`, late-ack tasks go back to their queue and early-ack ones are settled by their `onWorkerLost`.
-   */
-  stop(options?: { readonly now?: boolean }): void
-}
+export type { RunningWorker, WorkerOptions } from './workers.js'
 
 /** The one place where settings become parts, tasks are named, and a program finds everything else. */
 export class App {
@@ -64,7 +42,7 @@ export class App {
   private opened: Promise<Parts> | null = null
   /** The settings that `execute` goes by, read for the first task: a child runs many. */
   private executing: Promise<Settings> | null = null
-  private readonly working = new Map<RunningWorker, Promise<void>>()
+  private readonly workers = new Workers()
 
   constructor(
     private sources: SettingSources,
@@ -150,36 +128,13 @@ export class App {
   }
 
   worker(options: WorkerOptions = {}): RunningWorker {
-    let worker: Worker | null = null
-    const stopping = new AbortController()
-    const run = async (): Promise<void> => {
+    return this.workers.add(async () => {
       const parts = await this.parts()
-      worker = await this.buildWorker(parts, options)
-      if (stopping.signal.aborted) worker.stop()
-      const sending = options.sender === false ? null : parts.sender.run(stopping.signal)
-      try {
-        await worker.run()
-      } finally {
-        stopping.abort()
-        await sending
-      }
-    }
-    const running: RunningWorker = {
-      get workerId() {
-        return worker?.identity.workerId ?? ''
-      },
-      run: () => {
-        const done = run().finally(() => this.working.delete(running))
-        this.working.set(running, done)
-        return done
-      },
-      stop: ({ now = false } = {}) => {
-        stopping.abort()
-        if (now) worker?.stopNow()
-        else worker?.stop()
-      },
-    }
-    return running
+      const { settings, sender } = parts
+      const tasks = this.declared.known(settings)
+      const worker = workerOf(parts, options, tasks, this.surroundings(settings), this.sources, this.hooks)
+      return { worker, sender: options.sender === false ? null : sender }
+    })
   }
 
   /**
@@ -217,8 +172,7 @@ export class App {
 
   /** Stops its workers, waits for what is under way and lets go of everything; a program that calls it exits. */
   async close(): Promise<void> {
-    for (const worker of this.working.keys()) worker.stop()
-    await Promise.allSettled(this.working.values()) // whoever runs a worker gets its error
+    await this.workers.stop()
     const opened = this.opened
     this.opened = null
     const parts = await opened?.catch(() => null) // what failed to open has nothing to close
@@ -237,24 +191,6 @@ export class App {
     const definition = this.declared.definition(delivery.message.task, settings)
     if (!definition) throw new PlainError(`a process of the pool does not know the task ${delivery.message.task}`)
     return runTask(definition, delivery, { ...this.surroundings(settings), update, stop })
-  }
-
-  private async buildWorker({ settings, database, broker, redaction, follower }: Parts, options: WorkerOptions): Promise<Worker> {
-    const { lease, maxDeliveries, resultExpires } = settings
-    const queues = options.queues ?? [settings.defaultQueue]
-    const given = checkSettings({ concurrency: options.concurrency, shutdownTimeout: options.shutdownTimeout }, 'app.worker')
-    const { concurrency, shutdownTimeout } = { ...settings, ...given }
-    const own = { queues, concurrency, leaseMs: lease * 1000, maxDeliveries, resultExpires, shutdownMs: shutdownTimeout * 1000 }
-    const definitions: KnownTasks = {
-      get: (name) => this.declared.definition(name, settings) ?? undefined,
-      keys: () => this.declared.names(),
-    }
-    const { emit, report } = this.hooks
-    const pool =
-      options.pool === 'processes'
-        ? processPool(settings, concurrency, options, this.sources, report)
-        : new AsyncPool(this.surroundings(settings))
-    return new Worker(database, broker, redaction, follower, definitions, pool, own, emit, report, this.now, this.failpoint)
   }
 
   /** What a body of this app runs with, wherever that is. */

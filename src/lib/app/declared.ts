@@ -1,6 +1,7 @@
 import type { TaskDefinition } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
 import { SETTABLE_DEFAULTS } from '../task/options.js'
+import type { KnownTasks } from '../worker/executions.js'
 import { builtin } from './builtin.js'
 import type { KnownDefaults } from './defaults.js'
 import type { Settings } from './settings.js'
@@ -32,16 +33,17 @@ export class DeclaredTasks {
     return definition
   }
 
-  names(): MapIterator<string> {
-    return this.declared.keys()
-  }
-
   /** The task with every choice made; null when there is none of the name. */
   definition(name: string, settings: Settings): TaskDefinition | null {
     const declared = this.declared.get(name)
     if (!declared) return builtin(name, (inner) => this.definition(inner, settings), this.now)
     declared.definition ??= defineTask(declared.options, declared.run, settings)
     return declared.definition
+  }
+
+  /** All of them, as a worker with these settings knows them. */
+  known(settings: Settings): KnownTasks {
+    return { get: (name) => this.definition(name, settings) ?? undefined, keys: () => this.declared.keys() }
   }
 
   /** What publishing a task starts from. */

@@ -14,7 +14,8 @@ import type { Failpoint } from '../task/failpoint.js'
 import { checkRoutesToQueues } from '../task/routing.js'
 import { openCeleryStore } from './celery-store.js'
 import { Lookout } from './lookout.js'
-import { readSettings, type SettingSources, type Settings } from './settings.js'
+import { readSettings, type SettingSources } from './setting-sources.js'
+import type { Settings } from './settings.js'
 
 /** The parts of an app, chosen by its settings and joined. */
 export interface Parts {

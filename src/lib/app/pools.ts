@@ -3,7 +3,8 @@ import { pathToFileURL } from 'node:url'
 import { ConfigurationError } from '../task/errors.js'
 import type { Pool } from '../worker/pool/pool.js'
 import { ProcessPool } from '../worker/pool/process-pool.js'
-import type { SettingSources, Settings } from './settings.js'
+import type { SettingSources } from './setting-sources.js'
+import type { Settings } from './settings.js'
 
 /** What a worker may say of its pool. */
 export interface PoolOptions {

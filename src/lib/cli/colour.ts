@@ -1,4 +1,4 @@
-import type { Environment } from '../app/settings.js'
+import type { Environment } from '../app/setting-sources.js'
 
 interface Screen {
   readonly isTTY?: boolean

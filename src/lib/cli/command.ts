@@ -1,7 +1,8 @@
 import { Command, type Interfaces } from '@oclif/core'
 import type { ChalkInstance } from 'chalk'
 import type { App } from '../app/app.js'
-import type { Environment, SettingSources, Settings } from '../app/settings.js'
+import type { Environment, SettingSources } from '../app/setting-sources.js'
+import type { Settings } from '../app/settings.js'
 import { isAsked } from './asked.js'
 import { wantsColour } from './colour.js'
 import { usageErrorOf } from './failure.js'
@@ -89,7 +90,8 @@ export abstract class LedgerCommand extends Command {
   ): Promise<Interfaces.ParserOutput<F, B, A>> {
     try {
       const parsed = await super.parse(options, argv)
-      this.globals = parsed.flags as unknown as GlobalFlags
+      const flags: Parsed = parsed.flags
+      this.globals = flags as GlobalFlags
       return parsed
     } catch (error) {
       const known = Object.keys({ ...this.ctor.baseFlags, ...this.ctor.flags }).map((name) => `--${name}`)
@@ -111,7 +113,7 @@ export abstract class LedgerCommand extends Command {
    * @throws {ConfigurationError} when one of them is wrong
    */
   protected async settings(): Promise<Settings> {
-    const { readSettings } = await import('../app/settings.js')
+    const { readSettings } = await import('../app/setting-sources.js')
     return readSettings(await this.sources())
   }
 

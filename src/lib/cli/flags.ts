@@ -2,6 +2,7 @@ import { Flags, type Interfaces } from '@oclif/core'
 import type { TaskFilter } from '../ledger/filter.js'
 import { checkDurationMs, parseDurationMs } from '../task/duration.js'
 import { parseDue, parseInstant } from './time.js'
+import { LOG_FORMATS, LOG_LEVELS } from './worker-log.js'
 
 /** Every command takes these. */
 export const globalFlags = {
@@ -109,6 +110,16 @@ export const limit = { summary: 'At most this many rows.', min: 1, helpValue: 'N
 
 /** For a command that lists what should not be there. */
 export const checkFlag = { check: Flags.boolean({ summary: 'Exit 1 when anything is found.' }) }
+
+/** For a command that keeps a log. */
+export const logFlags = {
+  'log-level': Flags.option({ summary: 'Log this and what is worse.', options: LOG_LEVELS, default: 'info' })(),
+  'log-format': Flags.option({
+    summary: 'Log lines for people (text), or objects with the keys that pino writes (json).',
+    options: LOG_FORMATS,
+    default: 'text',
+  })(),
+}
 
 /** For a command that changes many rows. */
 export const bulkFlags = {

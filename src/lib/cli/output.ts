@@ -3,11 +3,7 @@ import { createWriteStream } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { PlainError } from '../task/errors.js'
-
-/** What a shell makes of a process that a signal ended. */
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const
-
-type Signal = keyof typeof EXIT_CODES
+import { EXIT_CODES, type Signal } from './signals.js'
 
 class InterruptedError extends PlainError {
   override readonly exitCode: number

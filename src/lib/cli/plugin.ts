@@ -1,11 +1,11 @@
 import type { Command, Config, Interfaces } from '@oclif/core'
 import type { LedgerCommand } from './command.js'
 
+/** Makes a command. oclif's own type of a command's class is abstract. */
+export type MakesCommand = new (argv: string[], config: Config) => LedgerCommand
+
 /** A command that can be made: the class a file in `commands/` exports by default. */
-export interface CommandClass {
-  new (argv: string[], config: Config): LedgerCommand
-  id: string
-}
+export type CommandClass = Command.Class & MakesCommand
 
 /** Every command by its id, in the order help lists them. Only the one that runs is imported. */
 export type CommandMap = Readonly<Record<string, () => Promise<{ readonly default: CommandClass }>>>
@@ -30,7 +30,7 @@ export async function loadCommand(commands: CommandMap, id: string): Promise<Com
 /** oclif's root plugin, in memory: reading it from files costs a third of the start. */
 export function rootPlugin({ root, pjson, manifest, commands }: ProgramFacts): Interfaces.Plugin {
   const ids = Object.keys(commands).filter((id) => manifest.commands[id])
-  const load = async (id: string) => (await loadCommand(commands, id)) as unknown as Command.Class
+  const load = (id: string) => loadCommand(commands, id)
   return {
     _base: pjson.name,
     alias: pjson.name,

@@ -1,10 +1,10 @@
 import { Config, Errors } from '@oclif/core'
-import type { Environment } from '../app/settings.js'
+import type { Environment } from '../app/setting-sources.js'
 import { isAsked } from './asked.js'
 import { type Request, readCommandLine } from './command-line.js'
 import { failureDocument, failureOf, failureText, tracebackOf } from './failure.js'
 import { LedgerHelp } from './help.js'
-import { loadCommand, type ProgramFacts, rootPlugin } from './plugin.js'
+import { loadCommand, type MakesCommand, type ProgramFacts, rootPlugin } from './plugin.js'
 
 /**
  * Runs one command line as the whole of this process: prints what went wrong and leaves the exit code, but lets the
@@ -38,7 +38,7 @@ async function answer(request: Request, facts: ProgramFacts, env: Environment): 
       return 0
     }
     case 'run': {
-      const Command = await loadCommand(facts.commands, request.id)
+      const Command: MakesCommand = await loadCommand(facts.commands, request.id)
       const command = new Command(request.argv, await loadConfig(facts))
       command.env = env
       await command.execute()

@@ -15,7 +15,7 @@ import { clusterOf } from './watched-workers.js'
  * - `claimed`: a sender claimed it and did not send it
  * - `ended`: it has ended, in a status the caller does not call terminal
  */
-export const STALE_REASONS = ['unpublished', 'unclaimed', 'lost', 'stuck', 'overdue', 'claimed', 'ended'] as const
+const STALE_REASONS = ['unpublished', 'unclaimed', 'lost', 'stuck', 'overdue', 'claimed', 'ended'] as const
 export type StaleReason = (typeof STALE_REASONS)[number]
 
 export type StaleRow = TaskRow & { readonly reason: StaleReason }

@@ -1,9 +1,11 @@
+import type { TaskEnd } from '../canvas/settle.js'
 import type { ChordEnd } from '../celery/chord.js'
-import type { CeleryEnd } from '../celery/result-form.js'
+import { type CeleryEnd, celeryEnd, type Retrying } from '../celery/result-form.js'
 import type { OutsideStore, ResultStore } from '../celery/store.js'
 import type { Database } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
 import { claimUntold, keepUntold, removeTold } from '../ledger/celery-outbox.js'
+import { childrenOf } from '../ledger/find.js'
 import { ConfigurationError, UnavailableError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import type { TaskMessage } from '../task/message.js'
@@ -11,8 +13,12 @@ import type { TaskMessage } from '../task/message.js'
 /** A client that has not been told for so long waits no more: Celery itself keeps a result no longer than a day. */
 const GIVEN_UP_AFTER_MS = 24 * 3_600_000
 
+/** Whether its end counts in a chord of Celery's, of which the ledger has no group. */
+export const countsInCelery = ({ options }: TaskMessage): boolean => options.celery?.chord !== undefined
+
 /** What a commit has done with an end. */
 export interface Kept {
+  readonly end: CeleryEnd
   /** Whether the clients are still to be told, by `tell`. */
   readonly untold: boolean
   /** What the chord it counted in has come to. */
@@ -40,17 +46,19 @@ export class CeleryResults {
     private readonly failpoint: Failpoint = NO_FAILPOINT,
   ) {}
 
-  /** Whether a client may wait for the end of this task. */
-  takes(message: TaskMessage): boolean {
-    if (message.options.celery?.chord !== undefined && !this.store.counts) this.tellOfChord(message)
-    return this.store.takes(message)
-  }
-
-  /** In the commit of the end. */
-  async keep(sql: Sql, end: CeleryEnd): Promise<Kept> {
-    if (this.store.kind === 'within') return { untold: false, chord: await this.store.store(sql, end) }
+  /**
+   * In the commit of the end. Null: no client waits for it.
+   *
+   * @param keepsErrors whether the result of a failure is kept even of a task whose result is ignored
+   */
+  async keep(sql: Sql, message: TaskMessage, how: TaskEnd | Retrying, keepsErrors: boolean): Promise<Kept | null> {
+    if (!this.takes(message)) return null
+    const children = how.status === 'SUCCESS' ? await childrenOf(sql, message.id) : []
+    const end = celeryEnd(message, how, { children, at: this.now(), keepsErrors })
+    if (!end) return null
+    if (this.store.kind === 'within') return { end, untold: false, chord: await this.store.store(sql, end) }
     await keepUntold(sql, { ...end, ending: JSON.stringify(end) }, this.now() + this.leaseMs)
-    return { untold: true, chord: null }
+    return { end, untold: true, chord: null }
   }
 
   /** After that commit. False: it could not be told, and is later: the task has ended, and nothing else waits for this. */
@@ -69,8 +77,27 @@ export class CeleryResults {
     }
   }
 
+  /** Tells of all ends that somebody should have told of by now, as far as the store takes them. */
+  async tellUntold(batch: number, release: Release): Promise<void> {
+    for (;;) {
+      const ends = await this.takeUp(batch)
+      const told = await Promise.all(ends.map((end) => this.tell(end, release)))
+      if (ends.length < batch || told.includes(false)) return
+    }
+  }
+
+  close(): Promise<void> {
+    return this.store.close()
+  }
+
+  /** Whether a client may wait for the end of this task. */
+  takes(message: TaskMessage): boolean {
+    if (countsInCelery(message) && !this.store.counts) this.tellOfChord(message)
+    return this.store.takes(message)
+  }
+
   /** The ends that clients should have been told of by now; from now on they are this process's to tell. */
-  async takeUp(limit: number): Promise<CeleryEnd[]> {
+  private async takeUp(limit: number): Promise<CeleryEnd[]> {
     if (this.store.kind === 'within') return []
     const now = this.now()
     const lines = await this.database.write((sql) => claimUntold(sql, now, now + this.leaseMs, limit))
@@ -83,10 +110,6 @@ export class CeleryResults {
       await this.remove(end)
     }
     return ends.filter((end) => !late.includes(end))
-  }
-
-  close(): Promise<void> {
-    return this.store.close()
   }
 
   private tellOfChord({ id, task }: TaskMessage): void {

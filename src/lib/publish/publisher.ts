@@ -6,10 +6,11 @@ import type { Sql } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { findTaken } from '../ledger/find.js'
 import { recordGroup } from '../ledger/groups.js'
-import { cutPublished, markPublished, recordTask, recordTaskIfNew, unpublished } from '../ledger/record.js'
+import { recordTask, recordTaskIfNew } from '../ledger/record.js'
 import { PlainError, UsageError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import { isPart, leavesNoRow, type TaskMessage } from '../task/message.js'
+import { Handover } from './handover.js'
 import { idsOf, repeatedId } from './launch-ids.js'
 
 /** Sees every message that a publish call sends, before it is recorded. Throwing refuses the publish. */
@@ -40,11 +41,10 @@ export class TaskIdTakenError extends UsageError {
   }
 }
 
-/** Messages that an outside broker is handed at one time, and rows that are then marked in one commit. */
-const HANDED = 500
-
 /** The one door to a broker: the row is written before the message, or with it. */
 export class Publisher {
+  private readonly handover: Handover
+
   constructor(
     private readonly database: Database,
     private readonly broker: Broker,
@@ -54,7 +54,9 @@ export class Publisher {
     private readonly now: () => number,
     private readonly report: (error: unknown) => void,
     private readonly failpoint: Failpoint = NO_FAILPOINT,
-  ) {}
+  ) {
+    this.handover = new Handover(database, broker, redaction, now, report, failpoint)
+  }
 
   /** Whether a row and its message are one commit. */
   get joins(): boolean {
@@ -106,63 +108,17 @@ export class Publisher {
     return this.database.write(work)
   }
 
-  /** Sends the message of a row that no broker has confirmed yet, and notes it on the row. */
-  async publishRecorded(message: TaskMessage): Promise<void> {
-    const [sent] = await this.publishAllRecorded([message])
-    if (sent?.status === 'rejected') throw sent.reason
-  }
-
-  /** The same for several, side by side and in this order. Answers for each whether it was sent. */
-  async publishAllRecorded(messages: readonly TaskMessage[]): Promise<PromiseSettledResult<void>[]> {
-    await this.failpoint('send:before')
-    const settled = await (this.joins ? Promise.allSettled(messages.map((message) => this.publishWithin(message))) : this.hand(messages))
-    await this.failpoint('send:marked')
-    return settled
+  /** Sends the messages of rows that no broker has confirmed yet. Answers for each whether it was sent. */
+  publishAllRecorded(messages: readonly TaskMessage[]): Promise<PromiseSettledResult<void>[]> {
+    return this.handover.publishAll(messages)
   }
 
   /**
    * Hands over what `recordLaunch` has left to be handed to a broker elsewhere, once its commit is written. A broker that is
    * away is no failure: the rows stay unpublished, and a sender publishes them.
    */
-  async sendRecorded(messages: readonly TaskMessage[]): Promise<void> {
-    if (messages.length === 0) return
-    await this.failpoint('follow:recorded')
-    try {
-      for (let from = 0; from < messages.length; from += HANDED) {
-        const settled = await this.hand(messages.slice(from, from + HANDED))
-        for (const one of settled) if (one.status === 'rejected') throw one.reason
-      }
-    } catch (error) {
-      this.report(error)
-    }
-  }
-
-  private async publishWithin(message: TaskMessage): Promise<void> {
-    const stored = this.redaction.stored(message, true)
-    await this.database.write(async (sql) => {
-      if (await markPublished(sql, message, stored, this.now())) await this.broker.within?.(sql).publish([message])
-    })
-  }
-
-  /** Each message has its own confirm, so that one which the broker does not want keeps none of the others back. */
-  private async hand(messages: readonly TaskMessage[]): Promise<PromiseSettledResult<void>[]> {
-    const ids = messages.map(({ id }) => id)
-    const waiting = await unpublished(this.database, ids)
-    // others were rolled back, have ended, or were handed over meanwhile
-    const publish = async (message: TaskMessage) => (waiting.has(message.id) ? this.broker.publish([message]) : undefined)
-    const settled = await Promise.allSettled(messages.map(publish))
-    const handed = messages.filter(({ id }, i) => settled[i]?.status === 'fulfilled' && waiting.has(id))
-    if (handed.length === 0) return settled
-    await this.failpoint('send:handed')
-    await this.database.write(async (sql) => {
-      for (const message of handed) {
-        const since = waiting.get(message.id)
-        const stored = this.redaction.stored(message, true)
-        const marked = since !== undefined && (await markPublished(sql, message, stored, this.now(), since))
-        if (!marked && this.redaction.cuts(message)) await cutPublished(sql, message, stored)
-      }
-    })
-    return settled
+  sendRecorded(messages: readonly TaskMessage[]): Promise<void> {
+    return this.handover.sendRecorded(messages)
   }
 
   /**
@@ -244,6 +200,11 @@ export class Publisher {
     if (done === 'published') return
     if (trx) this.afterCommit(trx, () => this.publishRecorded(message))
     else await this.send(message)
+  }
+
+  private async publishRecorded(message: TaskMessage): Promise<void> {
+    const [sent] = await this.handover.publishAll([message])
+    if (sent?.status === 'rejected') throw sent.reason
   }
 
   /** Knex may tell a rollback as it tells a commit: `send` is for what finds its rows, or not. */

@@ -11,10 +11,6 @@ export interface Waiting {
 export class Backlog {
   private tasks = new Map<string, Waiting>()
 
-  get isEmpty(): boolean {
-    return this.tasks.size === 0
-  }
-
   add(event: TaskEvent, now: number): void {
     this.putBack({ events: [event], since: now })
   }

@@ -9,7 +9,7 @@ import { isPart, type MessageOptions } from '../task/message.js'
 import type { NextSteps, Part } from './next-steps.js'
 
 /** The name of a task whose events began before anybody watched. */
-export const UNNAMED = '(unknown)'
+const UNNAMED = '(unknown)'
 
 /** What is known of a task: what the events before came to, by the row and the history they left. */
 export function taskOf(row: TaskRow, history: readonly Attempt[]): WatchedTask {

@@ -5,24 +5,18 @@ import { Subscription } from '../celery/subscription.js'
 import type { Database } from '../database/database.js'
 import type { Redaction } from '../ledger/arguments.js'
 import type { Follower } from '../publish/follow.js'
-import { BusyError, UnavailableError } from '../task/errors.js'
-import { Backlog, type Waiting } from './backlog.js'
+import { UnavailableError } from '../task/errors.js'
+import { EventRequests } from './event-requests.js'
 import { Lives, writeLives } from './lives.js'
 import { NextSteps } from './next-steps.js'
-import { recordEvents } from './record.js'
+import { isAway, Recorder } from './recorder.js'
 import { beatSession, beginSession } from './session.js'
 
 /** How long events are gathered for one commit. */
 const GATHER_MS = 250
 
-/** How long an event waits for those that are usually before it: what a program publishes and what a worker does come on two ways. */
-const PATIENCE_MS = 1000
-
 /** How long a broker that was lost is left alone, at first and at most. */
 const BACKOFF_MS = { first: 1000, most: 30_000 }
-
-/** A worker says that it is there a little before it listens. */
-const ASK_AFTER_MS = [0, 1000, 5000, 15_000]
 
 export interface WatchSettings {
   readonly enableEvents: boolean
@@ -52,21 +46,19 @@ export interface WatchCounts {
 /** Writes down what the workers of a Celery cluster tell of their tasks, and sends what follows of ours. */
 export class Watcher {
   readonly watched: string
-  private readonly backlog = new Backlog()
   private readonly lives: Lives
-  private readonly steps: NextSteps
+  private readonly recorder: Recorder
+  private readonly requests: EventRequests
   private readonly stopping = new AbortController()
-  private readonly counted = { events: 0, unreadable: 0, recorded: 0 }
+  private readonly counted = { events: 0, unreadable: 0 }
   private subscription: Subscription | null = null
   private renewedAt = 0
-  /** When workers are to be told to send events, soonest first. */
-  private askAt: readonly number[] = []
 
   constructor(
     private readonly address: Address,
     private readonly database: Database,
-    private readonly redaction: Redaction,
-    private readonly follower: Follower,
+    redaction: Redaction,
+    follower: Follower,
     private readonly settings: WatchSettings,
     private readonly emit: (event: WatchEvent) => void,
     private readonly report: (error: unknown) => void,
@@ -74,11 +66,14 @@ export class Watcher {
   ) {
     this.watched = `celery ${address.shown}`
     this.lives = new Lives(settings.leaseMs)
-    this.steps = new NextSteps(follower)
+    const { resultExpires } = settings
+    const terms = { redaction, follower, steps: new NextSteps(follower), resultExpires, leaseMsOf: this.lives.leaseMsOf }
+    this.recorder = new Recorder(database, follower, this.watched, terms, report, now)
+    this.requests = new EventRequests(now, () => emit({ kind: 'unheard' }), report)
   }
 
   get counts(): WatchCounts {
-    return this.counted
+    return { ...this.counted, recorded: this.recorder.recorded }
   }
 
   /**
@@ -109,13 +104,13 @@ export class Watcher {
       return error
     })
     const signal = AbortSignal.any([over.signal, this.stopping.signal])
-    this.askSoon()
+    this.requests.askSoon()
     this.emit({ kind: 'watching', broker: this.address.shown, queue: subscription.queue })
     for (let begun = false; !signal.aborted; ) {
       begun ||= await this.begin()
-      if (begun && (await this.flush(true))) subscription.proceed()
+      if (begun && (await this.recorder.flush(true))) subscription.proceed()
       if (begun) await this.renew()
-      if (this.settings.enableEvents && (this.askAt[0] ?? Number.POSITIVE_INFINITY) <= this.now()) this.enableEvents(subscription)
+      if (this.settings.enableEvents) this.requests.askIfDue(subscription)
       await sleep(GATHER_MS, undefined, { signal }).catch(() => {})
     }
     if (this.stopping.signal.aborted) return
@@ -139,7 +134,7 @@ export class Watcher {
         return await this.subscribe()
       } catch (error) {
         if (!(error instanceof UnavailableError)) throw error
-        await this.flush(false)
+        await this.recorder.flush(false)
         const retryMs = Math.min(wait * 2, BACKOFF_MS.most)
         this.emit({ kind: 'disconnected', broker: this.address.shown, error, retryMs })
       }
@@ -152,25 +147,10 @@ export class Watcher {
     if (unreadable > 0) this.emit({ kind: 'unreadable', events: unreadable })
     for (const event of events) {
       this.lives.hear(event, this.now())
-      if (isOfTask(event)) this.backlog.add(event, this.now())
+      if (isOfTask(event)) this.recorder.add(event)
       else if (event.kind !== 'heartbeat') this.emit({ kind: event.kind, workerId: event.host })
-      if (event.kind === 'online') this.askSoon()
+      if (event.kind === 'online') this.requests.askSoon()
     }
-  }
-
-  /** Workers that start later are told as well: each says that it is there. */
-  private askSoon(): void {
-    this.askAt = ASK_AFTER_MS.map((ms) => this.now() + ms)
-  }
-
-  private enableEvents(subscription: Subscription): void {
-    const later = this.askAt.filter((at) => at > this.now())
-    this.askAt = later
-    subscription.enableEvents().then((heard) => {
-      if (heard) return
-      if (this.askAt === later) this.askAt = [] // one that comes says so
-      this.emit({ kind: 'unheard' })
-    }, this.report)
   }
 
   /** False: the ledger could not be written to, and it is to be tried again. */
@@ -184,35 +164,6 @@ export class Watcher {
       this.report(error)
       return false
     }
-  }
-
-  /** Writes what came, in one commit. False: the ledger could not be written to, and it is still to be written. */
-  private async flush(patient: boolean): Promise<boolean> {
-    const failed = new Map<string, unknown>()
-    const write = async (waiting: Waiting): Promise<boolean> => {
-      try {
-        await this.record(waiting, patient)
-        return true
-      } catch (error) {
-        failed.set(String(error), error)
-        if (isAway(error)) this.backlog.putBack(waiting)
-        return !isAway(error) // anything else would fail again
-      }
-    }
-    const written = await Promise.all(this.backlog.takeAll().map(write))
-    for (const error of failed.values()) this.report(error)
-    return !written.includes(false)
-  }
-
-  private async record(waiting: Waiting, patient: boolean): Promise<void> {
-    const now = this.now()
-    const waits = patient && now - waiting.since < PATIENCE_MS
-    const { redaction, follower, steps, settings, lives } = this
-    const terms = { redaction, follower, steps, resultExpires: settings.resultExpires, leaseMsOf: lives.leaseMsOf }
-    const { recorded, unsent } = await this.database.write((sql) => recordEvents(sql, waiting.events, this.watched, terms, waits, now))
-    if (recorded === 'early') this.backlog.putBack(waiting)
-    if (recorded === 'recorded') this.counted.recorded += 1
-    await follower.send(unsent).catch(this.report) // it is written: whoever sends what is left sends it
   }
 
   /** Notes at once who came and went, and now and then who is there. */
@@ -238,10 +189,7 @@ export class Watcher {
     const { subscription } = this
     if (!subscription) return
     await subscription.close()
-    await this.flush(false)
+    await this.recorder.flush(false)
     await this.database.write((sql) => beatSession(sql, this.watched, this.now(), this.now())).catch(this.report)
   }
 }
-
-/** The database may answer again. */
-const isAway = (error: unknown): boolean => error instanceof BusyError || error instanceof UnavailableError
