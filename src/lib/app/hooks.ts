@@ -54,19 +54,24 @@ export class Hooks implements PublishHooks {
 
   /** Tells the hooks of an event, and waits for none. One that throws or rejects harms neither the worker nor the hooks after it. */
   readonly emit = (event: WorkerEvent): void => {
-    for (const hook of this[event.kind] as ((event: WorkerEvent) => void)[]) void tell(hook, event).catch(this.report)
+    for (const hook of this[event.kind] as ((event: WorkerEvent) => void)[]) tell(hook, event, this.report)
   }
 
   /** Tells the `error` hooks; without one, or when one fails itself, it becomes a warning of the process. */
   readonly report = (error: unknown): void => {
     if (this.error.length === 0) warn(error)
-    for (const hook of this.error) void tell(hook, error).catch(warn)
+    for (const hook of this.error) tell(hook, error, warn)
   }
 }
 
-/** Calls the hook at once; the promise also rejects with what it throws. */
-async function tell<T>(hook: (about: T) => unknown, about: T): Promise<void> {
-  await hook(about)
+/** Calls the hook at once, and has `failed` hear of what it throws, then or later. */
+function tell<T>(hook: (about: T) => unknown, about: T, failed: (error: unknown) => void): void {
+  try {
+    const told = hook(about)
+    if (typeof told === 'object' && told !== null && 'then' in told) Promise.resolve(told).catch(failed)
+  } catch (error) {
+    failed(error)
+  }
 }
 
 const warn = (error: unknown): void => process.emitWarning(error instanceof Error ? error : new Error(String(error)))

@@ -73,7 +73,9 @@ export class Beginnings {
         left.map((one) => this.row(one, leaseUntil, now)),
       )
       const failed = new Set(left.filter((_, i) => !recorded[i]))
-      for (const [i, one] of started.entries()) if (!failed.has(one)) begun.set(same[i] as Beginning, one)
+      started.forEach((one, i) => {
+        if (!failed.has(one)) begun.set(same[i] as Beginning, one)
+      })
     }
     return all.map((beginning) => begun.get(beginning) ?? null)
   }

@@ -138,23 +138,20 @@ export class Executions {
   private async begin(plain: readonly Begun[]): Promise<void> {
     try {
       const started = await this.life.startAll(plain)
-      for (const [i, { entry }] of plain.entries()) {
+      plain.forEach(({ entry }, i) => {
         const one = started[i]
         entry.done = this.hold(entry, one ? this.execute(one, entry) : this.live(entry))
-      }
+      })
     } catch (error) {
       this.letGo(plain, error)
     }
   }
 
   /** A slot of the worker's, for as long as a delivery needs it. */
-  private async hold(entry: Running, life: Promise<void>): Promise<void> {
-    try {
-      await life
-    } catch (error) {
-      this.report(error)
-    }
-    if (!entry.ending) this.release(entry)
+  private hold(entry: Running, life: Promise<void>): Promise<void> {
+    return life.catch(this.report).then(() => {
+      if (!entry.ending) this.release(entry)
+    })
   }
 
   private release({ delivery }: Running): void {
@@ -196,10 +193,12 @@ export class Executions {
     const { definition, delivery } = started
     if (this.cold.aborted) return this.giveUp(started)
     this.emit({ ...named(delivery), kind: 'started' })
-    await this.failpoint('body:before')
+    const before = this.failpoint('body:before')
+    if (before instanceof Promise) await before // an await takes longer than a short task
     const from = performance.now()
     const outcome = await this.pool.run({ definition, delivery, stop: entry.stop, update: (update) => this.life.update(started, update) })
-    await this.failpoint('body:after')
+    const after = this.failpoint('body:after')
+    if (after instanceof Promise) await after
     if (entry.abandoned) return
     const runMs = performance.now() - from
     if (!this.life.endsPlainly(started, outcome)) return this.settle({ started, delivery, entry, outcome, runMs })
@@ -220,13 +219,13 @@ export class Executions {
   private async settleTogether(all: readonly PlainEnding[]): Promise<void> {
     try {
       const settled = await this.life.settleAll(all)
-      for (const [i, ending] of all.entries()) {
+      all.forEach((ending, i) => {
         const { entry, outcome } = ending
         if (settled?.[i]) this.tell(ending, outcome)
         entry.ending = false
         if (settled) this.release(entry)
         else entry.done = this.hold(entry, this.settle(ending))
-      }
+      })
     } catch (error) {
       this.letGo(all, error)
     }

@@ -226,7 +226,7 @@ export class Life {
         return { owner, result: resultOf(message, outcome), end }
       }),
     )
-    for (const [i, { started, outcome }] of all.entries()) if (!moved[i]) await this.recordLate(sql, started.owner.taskId, outcome)
+    for (const { started, outcome } of all.filter((_, i) => !moved[i])) await this.recordLate(sql, started.owner.taskId, outcome)
     return all.map(({ started, outcome }, i) => ({ value: moved[i] ? outcome : null, fate: moved[i] && started.late ? 'ack' : 'keep' }))
   }
 

@@ -6,7 +6,6 @@ import { encodeJson, type Json } from '../task/json.js'
 import { errorRecord, type Outcome } from '../task/outcome.js'
 import { isResultHandle } from '../task/result-tuple.js'
 import { MaxRetriesExceededError, outcomeOfError, type RetryOptions, retryEta } from '../task/retry-policy.js'
-import type { Composed } from '../task/signature.js'
 import { type CanvasOf, Part } from './part.js'
 
 /** What an execution needs besides the task and its delivery. */
@@ -60,14 +59,24 @@ class Execution implements TaskContext {
     return this.stopping.signal
   }
 
-  // properties, so that a body may take them apart: ({ request, retry }) => …
-  readonly update = (update: TaskUpdate): Promise<void> => this.surroundings.update(update)
+  // made when looked at, so that a body may take them apart: ({ request, retry }) => …
+  get update(): TaskContext['update'] {
+    return (update) => this.surroundings.update(update)
+  }
 
-  readonly replace = (signature: Composed): never => this.part.replace(signature)
+  get replace(): TaskContext['replace'] {
+    return (signature) => this.part.replace(signature)
+  }
 
-  readonly addToChord = (signature: Composed): void => this.part.add(signature)
+  get addToChord(): TaskContext['addToChord'] {
+    return (signature) => this.part.add(signature)
+  }
 
-  readonly retry = ({ error, countdown, eta, maxRetries, ...changes }: RetryOptions = {}): never => {
+  get retry(): TaskContext['retry'] {
+    return (options) => this.again(options)
+  }
+
+  private again({ error, countdown, eta, maxRetries, ...changes }: RetryOptions = {}): never {
     const timing = { ...(countdown !== undefined && { countdown }), ...(eta && { eta }), ...(maxRetries !== undefined && { maxRetries }) }
     const due = retryEta(this.definition.options, this.request.retries, timing, this.surroundings.now())
     if (changes.args) encodeJson(changes.args, 'args')

@@ -98,8 +98,9 @@ async function ackThose<T extends { readonly fate: Fate }>(
   decisions: readonly T[],
 ): Promise<(T & { readonly held: boolean })[]> {
   const acked = items.filter((_, i) => decisions[i]?.fate === 'ack')
-  const held = (await postings.ackAll(acked.map(({ delivery }) => delivery))).values()
-  return decisions.map((done) => ({ ...done, held: done.fate !== 'ack' || held.next().value === true }))
+  const held = acked.length === 0 ? [] : await postings.ackAll(acked.map(({ delivery }) => delivery))
+  let at = 0
+  return decisions.map((done) => ({ ...done, held: done.fate !== 'ack' || held[at++] === true }))
 }
 
 async function dispose(postings: Pick<Broker, 'ack' | 'reject'>, delivery: Delivery, fate: Fate): Promise<boolean> {

@@ -11,9 +11,13 @@ export class AsyncPool implements Pool {
 
   async start(): Promise<void> {}
 
-  async run({ definition, delivery, update, stop }: Job): Promise<Outcome> {
+  run(job: Job): Promise<Outcome> {
+    const { definition, delivery, update, stop } = job
     const seconds = hardLimitOf(definition, delivery)
-    if (seconds === null) return runTask(definition, delivery, { ...this.surroundings, update, stop })
+    return seconds === null ? runTask(definition, delivery, { ...this.surroundings, update, stop }) : this.runWithin(seconds, job)
+  }
+
+  private async runWithin(seconds: number, { definition, delivery, update, stop }: Job): Promise<Outcome> {
     const limit = new AbortController()
     const body = runTask(definition, delivery, {
       ...this.surroundings,
