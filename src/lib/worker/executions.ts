@@ -60,6 +60,8 @@ export class Executions {
   private readonly running = new Map<Delivery, Running>()
   private readonly endings: PlainEnding[] = []
   private settling: Promise<void> | null = null
+  /** How many are being settled together. Their slots are free: what starts there does so in the commit that ends them. */
+  private atEnd = 0
   private freed: (() => void) | null = null
 
   /** @param cold aborted when nothing new may begin, and what begins is to be given up */
@@ -76,8 +78,9 @@ export class Executions {
     private readonly failpoint: Failpoint,
   ) {}
 
+  /** Slots that are taken. */
   get size(): number {
-    return this.running.size
+    return this.running.size - this.atEnd
   }
 
   get all(): readonly Running[] {
@@ -213,6 +216,8 @@ export class Executions {
     await new Promise((resolve) => setImmediate(resolve))
     const all = this.endings.splice(0)
     this.settling = null
+    this.atEnd += all.length
+    this.freed?.()
     await Promise.all(chunksOf(all).map((some) => this.settleTogether(some)))
   }
 
@@ -228,6 +233,8 @@ export class Executions {
       })
     } catch (error) {
       this.letGo(all, error)
+    } finally {
+      this.atEnd -= all.length
     }
   }
 

@@ -90,7 +90,7 @@ export class Worker {
     } finally {
       ended.abort()
       await Promise.all(loops) // a beat after giving back would hold again what was given back
-      if (this.executions.size > 0) {
+      if (this.executions.all.length > 0) {
         this.cold.abort()
         await this.executions.abandon()
       }
