@@ -1,33 +1,10 @@
 import assert from 'node:assert/strict'
 import { chain, group } from '../../src/lib/app/canvas.js'
 import { newTaskId } from '../../src/lib/task/id.js'
-import { HOUR, openSite, type Site, withoutTerminal } from '../helpers/site.js'
+import { openSite } from '../helpers/site.js'
 import { declareSums } from '../helpers/sums.js'
 import { until } from '../helpers/until.js'
-
-const status = async (site: Site, id: string) => (await site.app.tasks.get(id))?.status
-const statuses = async (site: Site, ids: readonly string[]) => Promise.all(ids.map((id) => status(site, id)))
-
-/** One task in each state that a revoke tells apart. */
-async function putOneOfEach(site: Site): Promise<void> {
-  const now = Date.now()
-  const running = { worker_id: 'w', started_at: now - HOUR, lease_until: now + HOUR }
-  await site.put(now - 5 * HOUR, { task_id: 'queued' })
-  await site.put(now - 4 * HOUR, { task_id: 'scheduled', status: 'SCHEDULED', eta: now + HOUR })
-  await site.put(now - 3 * HOUR, {
-    task_id: 'retrying',
-    status: 'RETRY',
-    eta: now + HOUR,
-    published_at: null,
-    task: 'audit',
-    queue: 'slow',
-  })
-  await site.put(now - 2 * HOUR, { task_id: 'running', status: 'STARTED', ...running })
-  await site.put(now - 2 * HOUR, { task_id: 'uploading', status: 'UPLOADING', ...running })
-  await site.put(now - HOUR, { task_id: 'done', status: 'SUCCESS' })
-}
-
-const OPEN = ['queued', 'scheduled', 'retrying']
+import { OPEN, putOneOfEach, status, statuses } from './one-of-each.js'
 
 describe('revoke of tasks by their ids', () => {
   it('makes REVOKED what has not started, and says what', async () => {
@@ -120,71 +97,6 @@ describe('revoke of tasks by their ids', () => {
         { taskId: 'retrying', task: 'audit', revoked: true, error: null },
       ],
     })
-  })
-})
-
-describe('revoke of a selection', () => {
-  const selections: readonly (readonly [what: string, flags: string, expected: readonly string[]])[] = [
-    ['a glob: what has not ended, and does not run', '--task mail.*', ['queued', 'scheduled']],
-    ['a queue', '--queue slow', ['retrying']],
-    ['a status', '--task * --status SCHEDULED', ['scheduled']],
-    ['an age', '--hours 4', ['queued', 'scheduled']],
-    ['several flags, all of which must hold', '--task mail.* --hours 5', ['queued']],
-    ['a glob with --terminate: also what runs', '--task mail.* --terminate', ['queued', 'scheduled', 'running', 'uploading']],
-    ['a status with --terminate: no other', '--task * --status UPLOADING --terminate', ['uploading']],
-  ]
-  for (const [what, flags, expected] of selections) {
-    it(`by ${what}`, async () => {
-      await using site = await openSite()
-      await putOneOfEach(site)
-      const { items, revoked } = await site.json(['revoke', ...flags.split(' '), '--yes'])
-      assert.deepEqual(new Set(items.map(({ taskId }: { taskId: string }) => taskId)), new Set(expected))
-      assert.equal(revoked, expected.length)
-      assert.deepEqual((await site.app.tasks.list({ statuses: ['REVOKED'] })).map(({ taskId }) => taskId).sort(), [...expected].sort())
-    })
-  }
-
-  it('needs a yes where there is no terminal to ask on', async () => {
-    await using site = await openSite()
-    await putOneOfEach(site)
-    const { stderr, code } = await site.run(['revoke', '--task', '*'])
-    assert.match(stderr, /^taskledger: this needs a yes, and there is no terminal to ask on\n/)
-    assert.equal(code, 2)
-    assert.deepEqual(await statuses(site, OPEN), ['PENDING', 'SCHEDULED', 'RETRY'])
-  })
-
-  it('asks on a terminal, and revokes nothing unless the answer is yes', async function () {
-    if (withoutTerminal()) return this.skip()
-    await using site = await openSite()
-    await putOneOfEach(site)
-    const no = await site.terminal(['revoke', '--task', '*'], { input: 'n\n' })
-    assert.match(no.stdout, /Revoke 3 tasks\? \[y\/N\] /)
-    assert.equal(no.code, 1)
-    assert.match((await site.terminal(['revoke', '--queue', 'slow'], { input: 'n\n' })).stdout, /Revoke 1 task\? /)
-    assert.deepEqual(await statuses(site, OPEN), ['PENDING', 'SCHEDULED', 'RETRY'])
-    await site.terminal(['revoke', '--task', '*'], { input: 'y\n' })
-    assert.deepEqual(await statuses(site, OPEN), ['REVOKED', 'REVOKED', 'REVOKED'])
-  })
-
-  it('needs ids or flags that select', async () => {
-    await using site = await openSite()
-    const { stderr, code } = await site.run(['revoke', '--yes'])
-    assert.match(stderr, /^taskledger: expected tasks to revoke, got none\n/)
-    assert.equal(code, 2)
-  })
-
-  it('revokes nothing when more than --max are selected', async () => {
-    await using site = await openSite()
-    await putOneOfEach(site)
-    const { stderr, code } = await site.run(['revoke', '--task', '*', '--max', '2', '--yes'])
-    assert.deepEqual([stderr, code], ['taskledger: more than 2 tasks are selected\n  narrow the selection, or raise --max\n', 2])
-    assert.deepEqual(await statuses(site, OPEN), ['PENDING', 'SCHEDULED', 'RETRY'])
-  })
-
-  it('of nothing is no error', async () => {
-    await using site = await openSite()
-    const { stderr, code } = await site.run(['revoke', '--task', 'none.*', '--yes'])
-    assert.deepEqual([stderr, code], ['Revoked 0 of 0.\n', 0])
   })
 })
 

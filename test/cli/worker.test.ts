@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { inWordsOf } from '../helpers/databases.js'
 import { ROOT } from '../helpers/run.js'
 import { ended, HOUR, openSite, type Site } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
@@ -130,8 +131,9 @@ describe('worker', () => {
       join(site.folder, 'tasks.mjs'),
       `import { createApp } from ${library}\nconst app = createApp()\napp.task('add', (x, y) => x + y)\nexport default app\n`,
     )
+    const database = inWordsOf({ sqlite: 'sqlite:ledger.db', postgres: site.url, mysql: site.url })
     const config = join(site.folder, 'taskledger.config.json')
-    await writeFile(config, JSON.stringify({ app: './tasks.mjs', database: 'sqlite:ledger.db', defaultQueue: 'sums' }))
+    await writeFile(config, JSON.stringify({ app: './tasks.mjs', database, defaultQueue: 'sums' }))
     const worker = site.start('worker', '--config', config)
     const result = await site.app.sendTask('add', [2, 3], { queue: 'sums' })
     assert.equal(await result.get({ timeout: 10 }), 5)

@@ -11,10 +11,15 @@ export interface Carrier {
   count(): Promise<number>
   /** How many wait for workers, in this queue or in all that were used. */
   countReady(used: readonly Broker[], queue?: string): Promise<number>
+  /** The tasks whose messages wait in this queue, where they stay. Nobody is to take from it meanwhile. */
+  look(queue: string): Promise<string[]>
   /** Closes every connection, as an operator does: what workers hold is handed out anew. */
   closeConnections(): Promise<void>
-  /** @param used by those who were at work in the world */
-  remove(used: readonly Broker[]): Promise<void>
+  /**
+   * @param used by those who were at work in the world
+   * @param queues that others, in processes of their own, may have used
+   */
+  remove(used: readonly Broker[], queues: readonly string[]): Promise<void>
 }
 
 /** A kind of broker that worlds have. */
@@ -35,9 +40,10 @@ export const RABBIT: Brokers<'RabbitMQ'> = {
       url: vhost.url,
       count: vhost.messages,
       countReady: (used, queue) => countReady(vhost.url, queue === undefined ? queuesOf(used) : [queue]),
+      look: (queue) => look(vhost.url, queue),
       closeConnections: vhost.closeConnections,
-      async remove(used) {
-        await deleteQueues(vhost.url, queuesOf(used))
+      async remove(used, queues) {
+        await deleteQueues(vhost.url, [...new Set([...queuesOf(used), ...queues])])
         free.push(vhost)
       },
     }
@@ -73,6 +79,20 @@ async function countReady(url: string, names: readonly string[]): Promise<number
   }
   await connection.close()
   return ready
+}
+
+async function look(url: string, queue: string): Promise<string[]> {
+  const connection = await connect(url)
+  const channel = await connection.createChannel()
+  const ids: string[] = []
+  channel.on('error', () => {}) // a queue that is not there closes the channel
+  if (!(await channel.checkQueue(queue).catch(() => null))) {
+    await connection.close()
+    return ids
+  }
+  for (let got = await channel.get(queue); got; got = await channel.get(queue)) ids.push(got.properties.correlationId)
+  await connection.close() // what is not acked goes back to its place
+  return ids
 }
 
 async function deleteQueues(url: string, names: readonly string[]): Promise<void> {

@@ -30,6 +30,22 @@ export async function assertWaiting(w: World, count: number): Promise<void> {
   else assert.equal(await countMessages(w), count)
 }
 
+/** Waits until the messages that were published are with workers, where those fetch ahead; elsewhere they stay in the queue. */
+export async function fetchedAhead({ carrier, broker }: World): Promise<void> {
+  await until(async () => !carrier || (await carrier.countReady([broker])) === 0, 'every message to be fetched ahead')
+}
+
+/** Takes so many messages that nobody else is to have, as workers would get them. */
+export async function take({ broker }: World, count: number, queue = 'default'): Promise<TaskMessage[]> {
+  const taken: Delivery[] = []
+  await until(async () => {
+    taken.push(...(await broker.receive([queue], count + 1 - taken.length, 1000)))
+    return taken.length >= count
+  }, `${count} messages`)
+  for (const delivery of taken) assert.ok(await broker.ack(delivery))
+  return taken.map(({ message }) => message)
+}
+
 /** Takes every message that is ready in a queue, in the order in which workers would get them. */
 export async function takeAll({ carrier, broker }: World, queue = 'default'): Promise<TaskMessage[]> {
   const ready = (await carrier?.countReady([broker], queue)) ?? 0

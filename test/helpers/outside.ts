@@ -1,3 +1,5 @@
+import type { Broker } from '../../src/lib/broker/broker.js'
+import { RabbitBroker } from '../../src/lib/broker/rabbitmq/rabbitmq-broker.js'
 import { SqlBroker } from '../../src/lib/broker/sql/sql-broker.js'
 import { Database } from '../../src/lib/database/database.js'
 import { migrateTo } from '../../src/lib/database/migrate.js'
@@ -19,7 +21,7 @@ export class OutsideBroker extends SqlBroker {
 /** The parts of a program whose broker is not the ledger. */
 export interface Outside extends AsyncDisposable {
   readonly database: Database
-  readonly broker: SqlBroker
+  readonly broker: Broker
   readonly publisher: Publisher
   readonly follower: Follower
   readonly sender: Sender
@@ -30,20 +32,20 @@ export interface Outside extends AsyncDisposable {
 
 /**
  * @param ledger URL of a migrated database
- * @param messages URL of the broker's own, which is made if it is not there
+ * @param messages URL of RabbitMQ, or of a broker's own database, which is made if it is not there
+ * @param others verbs of the broker that are to do something else
  */
 export async function openOutside(
   ledger: string,
   messages: string,
-  open: (database: Database) => SqlBroker = (database) => new OutsideBroker(database),
+  others: (broker: Broker) => Partial<Broker> = () => ({}),
 ): Promise<Outside> {
   const database = await Database.open(ledger, 'write')
-  const outside = await Database.open(messages, 'create')
-  await migrateTo(outside)
-  const broker = open(outside)
-  const redaction = new Redaction([])
   const errors: unknown[] = []
   const report = (error: unknown) => errors.push(error)
+  const real = messages.startsWith('amqp:') ? rabbit(messages, report) : await ownDatabase(messages)
+  const broker: Broker = Object.assign(Object.create(real), others(real))
+  const redaction = new Redaction([])
   const hooks = { beforePublish: [], afterPublish: [] }
   const publisher = new Publisher(database, broker, redaction, hooks, { trackPublish: true, scheduleEta: true }, Date.now, report)
   const follower = new Follower(publisher, redaction, { defaultQueue: 'default', routes: {}, resultExpires: null }, Date.now)
@@ -60,7 +62,16 @@ export async function openOutside(
     worker: (tasks) => new Worker(database, broker, redaction, follower, tasks, pool, own, () => {}, report, Date.now),
     async [Symbol.asyncDispose]() {
       await database.close()
-      await outside.close()
+      await broker.close()
     },
   }
+}
+
+const rabbit = (url: string, report: (error: unknown) => void): Broker =>
+  new RabbitBroker({ url, prefetchMultiplier: 4, queueArguments: {} }, report)
+
+async function ownDatabase(url: string): Promise<Broker> {
+  const database = await Database.open(url, 'create')
+  await migrateTo(database)
+  return Object.assign(new OutsideBroker(database), { close: () => database.close() })
 }

@@ -67,6 +67,8 @@ export interface Stage extends World {
   ended(...taskIds: readonly string[]): Promise<TaskRow[]>
   /** The statuses of these tasks, `none` for one without a row. */
   statuses(...taskIds: readonly string[]): Promise<string[]>
+  /** Whether a message of this task waits in the default queue, where a server lets nobody look while somebody takes from it. */
+  isWaiting(taskId: string): Promise<boolean>
 }
 
 export interface StageOptions extends WorldOptions {
@@ -105,6 +107,7 @@ export async function openStage({ broker = 'embedded', ...options }: StageOption
         },
         `${taskIds.join(', ')} to end`,
       ),
+    isWaiting: async (taskId) => (server ? server.isWaiting(taskId) : (await w.broker.has(taskId)) === true),
     statuses: (...taskIds) => Promise.all(taskIds.map(async (id) => (await findTask(database, id))?.status ?? 'none')),
     async [Symbol.asyncDispose]() {
       await world[Symbol.asyncDispose]()
@@ -121,13 +124,15 @@ interface Server {
   readonly broker: Broker
   /** Where it keeps its messages, when that is a database. */
   readonly messages?: Database
+  isWaiting(taskId: string): Promise<boolean>
   close(): Promise<void>
 }
 
 async function ownMessages({ folder, clock }: World): Promise<Server> {
   const messages = await Database.open(`sqlite:${folder}/messages.db`, 'create')
   await migrateTo(messages)
-  return { broker: new OutsideBroker(messages, clock.now), messages, close: () => messages.close() }
+  const broker = new OutsideBroker(messages, clock.now)
+  return { broker, messages, isWaiting: (taskId) => broker.has(taskId), close: () => messages.close() }
 }
 
 async function rabbitMessages({ settings, clock, errors }: World): Promise<Server> {
@@ -136,7 +141,11 @@ async function rabbitMessages({ settings, clock, errors }: World): Promise<Serve
     errors.push(error)
   }
   const broker = new RabbitBroker({ ...settings, url: RABBITMQ }, report, clock.now)
-  return { broker: renamed(broker, rabbit.queue), close: async () => rabbit[Symbol.asyncDispose]() }
+  return {
+    broker: renamed(broker, rabbit.queue),
+    isWaiting: async (taskId) => (await rabbit.look('default')).includes(taskId),
+    close: async () => rabbit[Symbol.asyncDispose](),
+  }
 }
 
 /** Has the world's app work with a broker elsewhere. */

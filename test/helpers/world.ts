@@ -5,6 +5,7 @@ import { App } from '../../src/lib/app/app.js'
 import type { Parts } from '../../src/lib/app/parts.js'
 import type { Settings } from '../../src/lib/app/settings.js'
 import type { Broker } from '../../src/lib/broker/broker.js'
+import type { Database } from '../../src/lib/database/database.js'
 import type { Failpoint } from '../../src/lib/task/failpoint.js'
 import type { Carrier } from './brokers.js'
 import { current, type Databases } from './databases.js'
@@ -60,10 +61,10 @@ export async function openWorld({
   const carrier = await current().broker.make()
   const apps: App[] = []
   const brokers: Broker[] = []
-  const close = async () => {
+  const close = async (queues: readonly string[] = []) => {
     for (const app of apps) await app.close()
     await remove()
-    await carrier?.remove(brokers)
+    await carrier?.remove(brokers, queues)
     await rm(folder, { recursive: true, force: true })
   }
   let moved = 0
@@ -98,9 +99,17 @@ export async function openWorld({
     await app.migrate()
     const joinLedger = async (own = settings) => open(make(own))
     const env = { TASKLEDGER_DATABASE: url, ...(carrier && { TASKLEDGER_BROKER: carrier.url }) }
-    return { ...(await open(app)), folder, url, env, carrier, clock, join: joinLedger, [Symbol.asyncDispose]: close }
+    const own = await open(app)
+    const dispose = async () => close(carrier ? await queuesIn(own.database) : [])
+    return { ...own, folder, url, env, carrier, clock, join: joinLedger, [Symbol.asyncDispose]: dispose }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+/** None where the ledger is closed, or broken, by then: that is what its test is about. */
+async function queuesIn(database: Database): Promise<string[]> {
+  const rows = await database.all<{ queue: string }>("SELECT DISTINCT queue FROM task_result WHERE queue <> ''", []).catch(() => [])
+  return rows.map(({ queue }) => queue)
 }

@@ -40,6 +40,7 @@ describe('a published task', () => {
     assert.equal(message?.id, result.id)
   })
 
+  // RabbitMQ's come one after the other, and a sender publishes what a crash has left between them
   itOnSqlBroker('has its row and its message in one commit', async () => {
     await using w = await openWorld()
     await w.database.run('DROP TABLE task_message', [])
@@ -123,14 +124,17 @@ describe('a task published with an eta', () => {
     }
   })
 
-  // RabbitMQ holds nothing back: who receives it does
-  itOnSqlBroker('waits in the broker instead where the app says so', async () => {
+  it('waits in the broker instead where the app says so', async () => {
     await using w = await openWorld({ settings: { scheduleEta: false } })
     const result = await w.app.sendTask('add', [], { countdown: 1 })
     assert.equal(await result.state(), 'PENDING')
-    assert.deepEqual(await w.broker.receive(['default'], 10, 1000), [])
-    w.clock.advance(1000)
-    assert.equal((await w.broker.receive(['default'], 10, 1000)).length, 1)
+    if (!w.carrier) assert.deepEqual(await takeAll(w), [])
+    w.clock.advance(1000) // RabbitMQ holds nothing back: who receives it does
+    const messages = await takeAll(w)
+    assert.deepEqual(
+      messages.map(({ id, eta }) => [id, eta]),
+      [[result.id, DAWN + 1000]],
+    )
   })
 
   it('is sent with everything it was published with', async () => {

@@ -7,6 +7,7 @@ import type { ResendTerms, Resent } from '../../src/lib/publish/resend.js'
 import type { Json, JsonObject } from '../../src/lib/task/json.js'
 import { itOnSqlBroker } from '../helpers/databases.js'
 import { fail, start, succeed } from '../helpers/lives.js'
+import { take } from '../helpers/messages.js'
 import { type Columns, putRow, storedRow } from '../helpers/rows.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
 
@@ -37,8 +38,8 @@ const options: fc.Arbitrary<PublishOptions> = fc.record(
     priority: fc.nat({ max: 255 }),
     headers: objects,
     expires: fc.oneof(
-      fc.integer({ min: 1, max: 9999 }),
-      fc.date({ min: new Date(DAWN + 1), max: new Date(DAWN + DAY), noInvalidDate: true }),
+      fc.integer({ min: 60, max: 9999 }), // RabbitMQ drops what has expired, by a clock of its own
+      fc.date({ min: new Date(DAWN + 60_000), max: new Date(DAWN + DAY), noInvalidDate: true }),
     ),
     resultExpires: fc.option(fc.nat(), { nil: null }),
   },
@@ -46,8 +47,7 @@ const options: fc.Arbitrary<PublishOptions> = fc.record(
 )
 
 describe('a copy of a recorded task', () => {
-  // takes messages out by hand, at once
-  itOnSqlBroker('carries everything the original was published with, under a new id, and names the original', async () => {
+  it('carries everything the original was published with, under a new id, and names the original', async () => {
     await using w = await openWorld()
     await fc.assert(
       fc.asyncProperty(fc.array(values), options, async (args, given) => {
@@ -63,9 +63,7 @@ describe('a copy of a recorded task', () => {
         const original = messageOf(await rowOf(w, id))
         const copy = { ...original, id: newTaskId, rootId: newTaskId, retryOf: id }
         assert.deepEqual(plain(messageOf(await rowOf(w, newTaskId))), plain(copy))
-        const deliveries = await w.broker.receive([given.queue ?? 'default'], 10, 1000)
-        assert.deepEqual(plain(deliveries.map(({ message }) => message)), plain([copy]))
-        for (const delivery of deliveries) await w.broker.ack(delivery)
+        assert.deepEqual(plain(await take(w, 1, given.queue)), plain([copy]))
         assert.deepEqual(await storedRow(w.database, id), before, 'the original is not touched')
       }),
       { numRuns: 50 },

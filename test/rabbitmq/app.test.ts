@@ -10,8 +10,10 @@ await suitesOn({ ledger: SQLITE, broker: RABBIT }, [
   'app/signature',
   'app/stories',
   'app/task',
+  'app/watched',
   'publish/publisher',
   'publish/resend',
   'publish/canvas',
+  'schedule/crash-windows',
   'schedule/sender',
 ])

@@ -6,6 +6,7 @@ await suitesOn({ ledger: SQLITE, broker: RABBIT }, [
   'worker/hooks',
   'worker/limits',
   'worker/outcome',
+  'worker/pool-child',
   'worker/rate-limit',
   'worker/reject',
   'worker/retry',

@@ -5,14 +5,14 @@ import { membersOf } from '../../src/lib/ledger/groups.js'
 import type { Canvas } from '../../src/lib/task/signature.js'
 import { putRow } from '../helpers/rows.js'
 import { until } from '../helpers/until.js'
-import { BROKERS, idsOf, openStage, type Stage, sig } from '../helpers/workflows.js'
+import { type BrokerName, idsOf, needsServer, openStage, SERVED, type Stage, sig } from '../helpers/workflows.js'
 import { working } from '../helpers/working.js'
 import { DAWN } from '../helpers/world.js'
 
 const LEASE_MS = 30_000
 
 /** Time stands still until it is moved. */
-const openStill = (broker: (typeof BROKERS)[number]) => openStage({ broker, now: () => DAWN, settings: { lease: LEASE_MS / 1000 } })
+const openStill = (broker: BrokerName) => openStage({ broker, now: () => DAWN, settings: { lease: LEASE_MS / 1000 } })
 
 /** The body of a chord whose members have a worker that never says anything again. */
 async function silence(w: Stage): Promise<Canvas> {
@@ -25,8 +25,10 @@ async function silence(w: Stage): Promise<Canvas> {
   return whole
 }
 
-for (const broker of BROKERS) {
+for (const broker of SERVED) {
   describe(`a chord that waits at its deadline, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('fails its body, all of it, and says what did not end', async () => {
       await using w = await openStill(broker)
       const whole = await silence(w)
@@ -57,7 +59,7 @@ for (const broker of BROKERS) {
       await w.app.tasks.revoke([silent])
       await w.app.tasks.sendScheduled()
       assert.deepEqual(await w.statuses(silent, body, 'errback'), ['REVOKED', 'FAILURE', 'PENDING'])
-      assert.equal(await w.broker.has('errback'), true)
+      assert.equal(await w.isWaiting('errback'), true)
       const errbacks = await w.app.tasks.list({ tasks: ['hear'] })
       assert.deepEqual(
         errbacks.map(({ args, expires }) => [args, expires]),
@@ -65,26 +67,28 @@ for (const broker of BROKERS) {
       )
     })
 
-    it('fails its body also when the message of a member cannot be read', async () => {
-      await using w = await openStill(broker)
-      const whole = await w.send(chord([sig('add', [1]), sig('add', [2])], sig('total')), { deadline: DAWN + 1000 })
-      const [broken = '', other = '', body = ''] = idsOf(whole)
-      await w.messages.run("UPDATE task_message SET body = '{' WHERE task_id = ?", [broken])
-      w.app.task('add', (x: number) => x)
-      {
-        await using _ = working(w.app)
-        await w.ended(other)
-        await until(async () => !(await w.broker.has(broken)), 'its message to be dropped')
-      }
-      assert.deepEqual(await w.statuses(broken, body), ['PENDING', 'none'])
-      assert.deepEqual(
-        (await w.app.tasks.findStale()).map(({ taskId, reason }) => [taskId, reason]),
-        [[broken, 'unclaimed']],
-      )
-      w.clock.advance(1000)
-      await w.app.tasks.sendScheduled()
-      assert.match((await w.row(body)).errorMessage ?? '', new RegExp(`^Dependency ${broken} raised DeadlineExceeded: `))
-    })
+    // whose message RabbitMQ cannot make out fails at once: its headers say whose it is
+    if (broker !== 'RabbitMQ')
+      it('fails its body also when the message of a member cannot be read', async () => {
+        await using w = await openStill(broker)
+        const whole = await w.send(chord([sig('add', [1]), sig('add', [2])], sig('total')), { deadline: DAWN + 1000 })
+        const [broken = '', other = '', body = ''] = idsOf(whole)
+        await w.messages.run("UPDATE task_message SET body = '{' WHERE task_id = ?", [broken])
+        w.app.task('add', (x: number) => x)
+        {
+          await using _ = working(w.app)
+          await w.ended(other)
+          await until(async () => !(await w.broker.has(broken)), 'its message to be dropped')
+        }
+        assert.deepEqual(await w.statuses(broken, body), ['PENDING', 'none'])
+        assert.deepEqual(
+          (await w.app.tasks.findStale()).map(({ taskId, reason }) => [taskId, reason]),
+          [[broken, 'unclaimed']],
+        )
+        w.clock.advance(1000)
+        await w.app.tasks.sendScheduled()
+        assert.match((await w.row(body)).errorMessage ?? '', new RegExp(`^Dependency ${broken} raised DeadlineExceeded: `))
+      })
 
     it('is left alone when it has ended in time', async () => {
       await using w = await openStill(broker)
@@ -114,6 +118,8 @@ for (const broker of BROKERS) {
   })
 
   describe(`a workflow with a deadline, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('hands it on to every task, and none expires later', async () => {
       await using w = await openStill(broker)
       w.app.task('add', (x: number) => x)
@@ -130,6 +136,8 @@ for (const broker of BROKERS) {
   })
 
   describe(`a task that expired and that no worker ever took, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('is revoked by a sender a lease later, and what follows it ends with it', async () => {
       await using w = await openStill(broker)
       const whole = await w.send(chain([sig('add', [1], { expires: 10, linkError: [sig('hear', [], { taskId: 'errback' })] }), sig('add')]))
@@ -142,7 +150,7 @@ for (const broker of BROKERS) {
         [[idsOf(whole)[0], 'expired']],
       )
       assert.deepEqual(await w.statuses(...idsOf(whole), 'errback'), ['REVOKED', 'REVOKED', 'PENDING'])
-      assert.equal(await w.broker.has('errback'), true)
+      assert.equal(await w.isWaiting('errback'), true)
     })
 
     it('is revoked at its eta when that was later, and its errback is sent', async () => {
@@ -152,7 +160,7 @@ for (const broker of BROKERS) {
       w.clock.advance(20_001)
       await w.app.tasks.sendScheduled()
       assert.deepEqual(await w.statuses(...idsOf(whole), 'errback'), ['REVOKED', 'REVOKED', 'PENDING'])
-      assert.equal(await w.broker.has('errback'), true)
+      assert.equal(await w.isWaiting('errback'), true)
     })
 
     it('but that a worker has started is left to it', async () => {
@@ -179,6 +187,8 @@ for (const broker of BROKERS) {
   })
 
   describe(`a scheduled part of a workflow, with the ${broker} broker`, () => {
+    needsServer(broker)
+
     it('keeps its root, its place and what follows it when it is sent under its new id', async () => {
       await using w = await openStill(broker)
       w.app.task('add', (x: number) => x)

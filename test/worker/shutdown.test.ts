@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { WorkerOptions } from '../../src/lib/app/app.js'
 import { childrenOf } from '../helpers/alive.js'
-import { itOnSqlBroker } from '../helpers/databases.js'
+import { dieWith } from '../helpers/lives.js'
+import { assertWaiting } from '../helpers/messages.js'
 import { ended, openSite } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
 import { gate, pooled, working } from '../helpers/working.js'
@@ -52,6 +53,7 @@ describe('a worker whose tasks do not end within its shutdownTimeout', () => {
       await here.ended
 
       assert.deepEqual(await heldBy(w), [])
+      await assertWaiting(w, 1)
       assert.deepEqual(childrenOf(process.pid), [])
       for (const result of [early, failing]) {
         assert.equal(String(await result.get(UNTHROWN)), SHUT_DOWN)
@@ -91,6 +93,7 @@ describe('a worker whose tasks do not end within its shutdownTimeout', () => {
     assert.equal(await short.get(SOON), 'short')
     assert.equal(await long.ready(), false)
     assert.deepEqual(await heldBy(w), [])
+    await assertWaiting(w, 1)
   })
 
   it("fails work whose onWorkerLost is 'retry' and that has no retry left", async () => {
@@ -119,6 +122,7 @@ describe('a worker whose tasks do not end within its shutdownTimeout', () => {
     await here.ended
     for (const result of [step, silent]) assert.equal(String(await result.get(UNTHROWN)), SHUT_DOWN)
     assert.deepEqual(await heldBy(w), [])
+    await assertWaiting(w, 0)
   })
 })
 
@@ -153,8 +157,7 @@ describe('what workers that are shut down give back', () => {
     })
   }
 
-  // RabbitMQ does not count what was handed out and never started
-  itOnSqlBroker('is counted for the workers that die with it all the same, anew after each retry', async () => {
+  it('is counted for the workers that die with it all the same, anew after each retry', async () => {
     await using w = await openWorld({ settings: { maxDeliveries: 2 } })
     let started = 0
     const task = w.app.task({ name: 'long', bind: true, acksLate: true }, ({ retry }) => {
@@ -177,9 +180,7 @@ describe('what workers that are shut down give back', () => {
     await w.app.tasks.sendScheduled()
     for (const runs of [3, 4]) {
       await giveBack(runs)
-      const [delivery] = await w.broker.receive(['default'], 1, 1000)
-      assert.ok(delivery, 'a message to die with')
-      w.clock.advance(1001)
+      await dieWith(w, 'while it ran')
     }
     await using _ = working(w.app)
     assert.equal(String(await result.get(UNTHROWN)), 'WorkerLostError: delivered 2 times, and no worker lived to finish it')
@@ -202,6 +203,7 @@ describe('what workers that are shut down give back', () => {
     stop = () => {}
     assert.deepEqual([runs, await result.state()], [0, 'PENDING'])
     assert.deepEqual(await heldBy(w), [])
+    await assertWaiting(w, 1)
     await using _ = working(w.app)
     assert.equal(await result.get(SOON), 1)
   })

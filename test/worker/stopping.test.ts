@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { itOnSqlBroker } from '../helpers/databases.js'
-import { assertMessages } from '../helpers/messages.js'
+import { assertMessages, assertWaiting } from '../helpers/messages.js'
 import { refuse, trigger } from '../helpers/triggers.js'
 import { until } from '../helpers/until.js'
 import { gate, working } from '../helpers/working.js'
@@ -31,7 +31,7 @@ describe('a worker', () => {
   })
 
   // Celery's worker_prefetch_multiplier is 4; what a worker holds and does not run, another one could be running
-  // RabbitMQ has a worker fetch ahead
+  // RabbitMQ has a worker fetch ahead, as many as broker/rabbitmq/worker.test.ts says
   itOnSqlBroker('holds no more late-ack messages than it runs tasks', async () => {
     await using w = await openWorld()
     await w.database.run('CREATE TABLE held (messages INTEGER)', [])
@@ -203,6 +203,7 @@ describe('a worker that is stopped', () => {
         [w.clock.now()],
       )
       assert.deepEqual(held, [], `stopped after ${turns} turns`)
+      await assertWaiting(w, 2)
     }
     assert.deepEqual(w.errors, [])
   })

@@ -3,17 +3,14 @@ import { POSTGRES, suitesOn } from '../helpers/databases.js'
 
 await suitesOn({ ledger: POSTGRES, broker: RABBIT }, [
   'worker/acknowledgement',
+  'worker/hooks',
+  'worker/limits',
+  'worker/outcome',
   'worker/rate-limit',
+  'worker/reject',
   'worker/retry',
   'worker/revoke',
   'worker/shutdown',
   'worker/stopping',
   'worker/worker-lost',
-  'app/canvas',
-  'app/canvas-ends',
-  'app/result',
-  'publish/publisher',
-  'publish/canvas',
-  'schedule/sender',
-  'crash/killed-worker',
 ])
