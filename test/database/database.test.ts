@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import SqliteDatabase from 'better-sqlite3'
 import { Database } from '../../src/lib/database/database.js'
@@ -7,6 +7,7 @@ import { migrationStatus } from '../../src/lib/database/migrate.js'
 import type { Sql } from '../../src/lib/database/sql.js'
 import { ConfigurationError } from '../../src/lib/task/errors.js'
 import { inWordsOf, itOnSqlite } from '../helpers/databases.js'
+import { commitsIn } from '../helpers/wal.js'
 import { openWorld, type World } from '../helpers/world.js'
 
 /** The ledger's file through a connection of the test's own: what another program sees. */
@@ -18,15 +19,6 @@ function outside({ database }: World): SqliteDatabase.Database & Disposable {
 const pragma = async (database: Database, name: string): Promise<unknown> => {
   const [row] = await database.all<Record<string, unknown>>(`PRAGMA ${name}`, [])
   return row && Object.values(row)[0]
-}
-
-/** Commits in a write-ahead log: the last frame of each names the size of the database, every other 0. */
-async function commitsIn(walFile: string): Promise<number> {
-  const wal = await readFile(walFile)
-  const pageSize = wal.readUInt32BE(8)
-  let commits = 0
-  for (let at = 32; at + 24 + pageSize <= wal.length; at += 24 + pageSize) if (wal.readUInt32BE(at + 4) > 0) commits += 1
-  return commits
 }
 
 describe('opening a database', () => {

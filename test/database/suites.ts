@@ -26,7 +26,6 @@ export const PROGRAM = [
   'publish/canvas',
   'schedule/sender',
   'schedule/deadlines',
-  'schedule/crash-windows',
 ]
 
 export const WATCH = ['watch/lives', 'watch/record', 'watch/heard', 'watch/follow']

@@ -14,6 +14,5 @@ await suitesOn({ ledger: SQLITE, broker: RABBIT }, [
   'publish/publisher',
   'publish/resend',
   'publish/canvas',
-  'schedule/crash-windows',
   'schedule/sender',
 ])

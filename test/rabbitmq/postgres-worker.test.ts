@@ -12,5 +12,6 @@ await suitesOn({ ledger: POSTGRES, broker: RABBIT }, [
   'worker/revoke',
   'worker/shutdown',
   'worker/stopping',
+  'worker/together',
   'worker/worker-lost',
 ])

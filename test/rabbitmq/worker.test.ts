@@ -6,12 +6,12 @@ await suitesOn({ ledger: SQLITE, broker: RABBIT }, [
   'worker/hooks',
   'worker/limits',
   'worker/outcome',
-  'worker/pool-child',
   'worker/rate-limit',
   'worker/reject',
   'worker/retry',
   'worker/revoke',
   'worker/shutdown',
   'worker/stopping',
+  'worker/together',
   'worker/worker-lost',
 ])

@@ -78,7 +78,7 @@ export class Life {
   async startAll(all: readonly Beginning[]): Promise<readonly (Started | null)[]> {
     const steps = await this.startTogether(all)
     if (!steps) return all.map(() => null)
-    return Promise.all(steps.map(async ({ value, held }) => (value && (held || (await this.stillOwns(value))) ? value : null)))
+    return Promise.all(steps.map(({ value, held }) => (value === null || held ? value : this.ifStillOwned(value))))
   }
 
   /**
@@ -97,7 +97,7 @@ export class Life {
       const again = definition.options.acksLate && delivery.deliveries !== 1
       return { value: null, fate: again && (await isRunning(sql, message.id, message.retries, now)) ? 'keep' : 'ack' }
     })
-    return step.held || (step.value && (await this.stillOwns(step.value))) ? step.value : null
+    return step.held || !step.value ? step.value : this.ifStillOwned(step.value)
   }
 
   /**
@@ -172,11 +172,13 @@ export class Life {
   }
 
   /**
-   * Whether an early-ack execution is this worker's although its message was no longer: somebody may have been given it, and
+   * An early-ack execution, if it is this worker's although its message was no longer: somebody may have been given it, and
    * have run it, while this worker was silent. The row tells, and holding its lease keeps everybody else from it.
    */
-  private async stillOwns({ owner, recorded }: Started): Promise<boolean> {
-    return recorded && this.database.write((sql) => extendLease(sql, owner, this.now() + this.settings.leaseMs))
+  private async ifStillOwned(started: Started): Promise<Started | null> {
+    const { owner, recorded } = started
+    const owns = recorded && (await this.database.write((sql) => extendLease(sql, owner, this.now() + this.settings.leaseMs)))
+    return owns ? started : null
   }
 
   /** The last time that a task may reject its message, it fails by that. */
