@@ -11,7 +11,7 @@ import { Server, TRIES } from './server.js'
 import type { Binding, Sql } from './sql.js'
 import type { PostgresUrl } from './url.js'
 
-/** Connections of one process, apart from the one that listens: two for its commits, the others for reads and callers' transactions. */
+/** Connections of one process, apart from the one that listens: three for its commits, the others for reads and callers' transactions. */
 const POOL = 10
 
 /** How long a server may take to answer a new connection, and a caller may wait for one that is free. */
@@ -42,7 +42,7 @@ export class PostgresEngine implements Engine {
   readonly dialect = POSTGRES
   readonly passing = false
   readonly concurrent = true
-  readonly lanes = 2 // while one waits for the server, the other is made
+  readonly lanes = 3 // while some wait for the server, another is made
   readonly pollMs = 100
   private identity: string | null = null
   private readonly listener = new Listener(

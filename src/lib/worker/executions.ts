@@ -17,8 +17,8 @@ import { Stop } from './stop.js'
 /** The tasks a worker runs, by name. It may grow while the worker works. */
 export type KnownTasks = Pick<ReadonlyMap<string, TaskDefinition>, 'get' | 'keys'>
 
-/** Bounds how long one commit keeps other programs from writing. */
-const MOST_AT_ONCE = 500
+/** Bounds how long one commit keeps other programs from writing; and while one is written, others are made. */
+const MOST_AT_ONCE = 250
 
 /** How often a finished task's row is tried to be written while others hold the database. */
 const SETTLE_TRIES = 10
