@@ -45,7 +45,7 @@ describe('workers in processes of their own', function () {
       values.map((value) => value instanceof Error),
       [false, false, true, false],
     )
-    await until(async () => (await w.app.tasks.findStale()).length === 0, 'everything to end')
+    await until(async () => (await w.app.tasks.count({ statuses: ['PENDING', 'STARTED', 'RETRY'] })) === 0, 'everything to end')
     assert.deepEqual((await errbacks(w)).sort(), ['process_article: Article 1001 not found', 'process_article: Article 1002 not found'])
   })
 
