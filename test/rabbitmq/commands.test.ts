@@ -1,11 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { SQLITE, suitesOn } from '../helpers/databases.js'
+import { COMMANDS } from './suites.js'
 
-await suitesOn({ ledger: SQLITE, broker: RABBIT }, [
-  'cli/call',
-  'cli/retry',
-  'cli/revoke',
-  'cli/send-scheduled',
-  'cli/show-workflow',
-  'cli/worker',
-])
+await suitesOn({ ledger: SQLITE, broker: RABBIT }, COMMANDS)

@@ -1,4 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { SQLITE, suitesOn } from '../helpers/databases.js'
+import { PROCESSES } from './suites.js'
 
-await suitesOn({ ledger: SQLITE, broker: RABBIT }, ['crash/killed-worker', 'crash/many-processes', 'crash/stories', 'crash/workflows'])
+await suitesOn({ ledger: SQLITE, broker: RABBIT }, PROCESSES)

@@ -1,17 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { SQLITE, suitesOn } from '../helpers/databases.js'
+import { WORKER } from './suites.js'
 
-await suitesOn({ ledger: SQLITE, broker: RABBIT }, [
-  'worker/acknowledgement',
-  'worker/hooks',
-  'worker/limits',
-  'worker/outcome',
-  'worker/rate-limit',
-  'worker/reject',
-  'worker/retry',
-  'worker/revoke',
-  'worker/shutdown',
-  'worker/stopping',
-  'worker/together',
-  'worker/worker-lost',
-])
+await suitesOn({ ledger: SQLITE, broker: RABBIT }, WORKER)

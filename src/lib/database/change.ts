@@ -64,7 +64,7 @@ export async function insertIfNew(sql: Sql, insert: string, key: string, binding
   }
 }
 
-/** The same for many, no two of the same key. Answers for each whether it was written. */
+/** The same for many. Answers for each whether it was written; of two of one key, one is. */
 export async function insertEachIfNew(sql: Sql, insert: string, key: string, many: readonly (readonly Binding[])[]): Promise<boolean[]> {
   if (!sql.dialect.isTaken) return (await runEach(sql, `${insert} ON CONFLICT (${key}) DO NOTHING`, many)).map((written) => written === 1)
   const written: boolean[] = []

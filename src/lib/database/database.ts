@@ -103,7 +103,7 @@ export class Database implements Sql {
 
   /**
    * The same, for many items: `work` is called once for all that came to it at one time, and answers for each. It changes no row that
-   * another work of this program may be changing, and none for two of its items.
+   * another work of this program may be changing.
    *
    * @param work is to be the same function each time
    */

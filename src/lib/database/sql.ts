@@ -13,7 +13,7 @@ export interface Sql {
   each?(text: string, many: readonly (readonly Binding[])[]): Promise<number[]>
 }
 
-/** Runs a statement for each of many bindings, no two of which change the same row. Answers the number of rows changed for each. */
+/** Runs a statement that changes a row for each of many bindings. Answers for each how many; of two that would change the same row, one may. */
 export async function runEach(sql: Sql, text: string, many: readonly (readonly Binding[])[]): Promise<number[]> {
   if (sql.each) return sql.each(text, many)
   const changed: number[] = []

@@ -69,9 +69,9 @@ export async function moveToStarted(sql: Sql, owner: Owner, start: Start, now: n
 }
 
 /**
- * The same for many that have not been started before.
+ * The same for many that have not been started before. Answers for each whether it was; of two of one task, one is.
  *
- * @param owners each of another task, with the first delivery of it
+ * @param owners all of one worker, each with the first delivery of its task
  */
 export async function moveAllToStarted(sql: Sql, owners: readonly Owner[], start: Start, now: number): Promise<boolean[]> {
   const [first] = owners
@@ -130,7 +130,7 @@ export async function moveToSuccess(sql: Sql, owner: Owner, result: string | nul
   return (await sql.run(SUCCEED, succeeded({ owner, result, end }))) === 1
 }
 
-/** The same for many, each of another task. Answers for each whether it was its owner's. */
+/** The same for many. Answers for each whether it was its owner's. */
 export async function moveAllToSuccess(sql: Sql, successes: readonly Success[]): Promise<boolean[]> {
   return (await runEach(sql, SUCCEED, successes.map(succeeded))).map((rows) => rows === 1)
 }

@@ -105,7 +105,7 @@ export interface NewRow {
   readonly beginning: Beginning
 }
 
-/** The same for many, each of another task. Answers for each whether it wrote one. */
+/** The same for many. Answers for each whether it wrote one; of two of one task, one does. */
 export function recordAllIfNew(sql: Sql, rows: readonly NewRow[]): Promise<boolean[]> {
   const many = rows.map(({ message, stored, beginning }) => bindings(message, stored, beginning))
   return insertEachIfNew(sql, INSERT, 'task_id', many)

@@ -55,7 +55,7 @@ export class Beginnings {
     return { definition, delivery: counted, owner: owner ?? this.ownerOf(delivery.message, deliveries), late, recorded: owner !== null }
   }
 
-  /** The same for many plain ones, each of another task. Null: `begin` is to say what becomes of it. */
+  /** The same for many plain ones; of two messages of one task, one begins it. Null: `begin` is to say what becomes of it. */
   async beginAll(sql: Sql, all: readonly Beginning[], now: number): Promise<(Started | null)[]> {
     const begun = new Map<Beginning, Started>()
     for (const same of byDefinition(all)) {

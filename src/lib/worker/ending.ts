@@ -26,9 +26,11 @@ export interface Ending {
   readonly stored: (message: TaskMessage) => StoredArguments
 }
 
+/** An execution that ended well. */
+export type Success = Extract<Outcome, { kind: 'succeeded' }>
+
 /** The result that is kept. */
-export const resultOf = ({ options }: TaskMessage, { text }: Extract<Outcome, { kind: 'succeeded' }>): string | null =>
-  options.ignoreResult ? null : text
+export const resultOf = ({ options }: TaskMessage, { text }: Success): string | null => (options.ignoreResult ? null : text)
 
 /** STARTED → whatever the outcome says, by its owner. False: the row was no longer its. */
 export async function moveToEnd(sql: Sql, ending: Ending, outcome: Outcome): Promise<boolean> {

@@ -26,7 +26,7 @@ import { leavesNoRow, type TaskMessage } from '../task/message.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'
 import { STATUSES } from '../task/status.js'
 import { type Beginning, Beginnings, type Started } from './beginnings.js'
-import { type Ending, moveToEnd, resultOf } from './ending.js'
+import { type Ending, moveToEnd, resultOf, type Success } from './ending.js'
 import { following } from './following.js'
 import { shutDown } from './reasons.js'
 import { type Fate, groupOrder, type JointDecision, type JointStep, type Stepped, Steps } from './steps.js'
@@ -42,9 +42,7 @@ export interface LifeSettings {
   readonly resultExpires: number | null
 }
 
-type Success = Extract<Outcome, { kind: 'succeeded' }>
-
-/** An execution that ended well. */
+/** A delivery whose execution ended well. */
 export interface Succeeded {
   readonly started: Started
   readonly delivery: Delivery

@@ -29,8 +29,3 @@ export function verdictOn(outcome: Outcome, options: Acknowledgement): Verdict {
       return { kind: 'end', message: 'ack' }
   }
 }
-
-/** What an execution failed with; null when it did not fail. */
-export function failureOf(outcome: Outcome): ErrorRecord | null {
-  return 'error' in outcome ? outcome.error : null
-}
