@@ -7,6 +7,7 @@ import type { Canvas, SignatureOptions } from '../../task/signature.js'
 import { type AmqpValue, amqpValue, isCarried, isName } from './amqp-headers.js'
 import { ownHeader } from './own-header.js'
 import { argsRepr, kwargsRepr } from './python-repr.js'
+import { answeringTo } from './reply-address.js'
 
 /** A task message as AMQP carries it. */
 export interface CeleryMessage {
@@ -69,10 +70,11 @@ const LONGEST_EXPIRATION_MS = 2 ** 32 - 1
 export function celeryMessage(message: TaskMessage, publishing: Publishing, nowMs: number): CeleryMessage {
   const { exchange, routingKey, options, expires } = message
   const expiration = expires === null ? Number.POSITIVE_INFINITY : Math.max(0, expires - nowMs)
+  const replyTo = options.celery?.reply_to ?? publishing.replyTo
   const embed = {
     callbacks: signatures(options.link, nowMs),
     errbacks: signatures(options.linkError, nowMs),
-    chain: signatures(options.chain, nowMs)?.reverse() ?? null,
+    chain: signatures(stepsOf(message, replyTo), nowMs)?.reverse() ?? null,
     chord: options.celery?.chord ?? null,
   }
   return {
@@ -84,13 +86,17 @@ export function celeryMessage(message: TaskMessage, publishing: Publishing, nowM
       deliveryMode: 2,
       priority: message.priority,
       correlationId: message.id,
-      replyTo: options.celery?.reply_to ?? publishing.replyTo,
+      replyTo,
       ...(expiration <= LONGEST_EXPIRATION_MS ? { expiration: String(expiration) } : {}),
     },
     headers: headersOf(message, publishing.origin),
     body: Buffer.from(JSON.stringify([message.args, message.kwargs, embed])),
   }
 }
+
+/** The later steps of what a Celery client has begun say themselves whom they answer. */
+const stepsOf = ({ options: { chain, celery } }: TaskMessage, replyTo: string): readonly Canvas[] | undefined =>
+  celery?.reply_to === undefined ? chain?.map((step) => answeringTo(replyTo, step)) : chain
 
 const signatures = (canvases: readonly Canvas[] | undefined, nowMs: number): JsonObject[] | null =>
   canvases?.map((canvas) => toCelery(inSeconds(canvas, nowMs))) ?? null
@@ -121,7 +127,7 @@ function headersOf(message: TaskMessage, origin: string): CeleryMessage['headers
     eta: eta === null ? null : celeryTime(eta),
     expires: expires === null ? null : celeryTime(expires),
     group: message.groupId,
-    group_index: message.groupIndex,
+    group_index: options.celery ? message.groupIndex : null, // Celery numbers what it counts, and a group of ours it does not
     retries: message.retries,
     timelimit: [options.timeLimit ?? null, options.softTimeLimit ?? null],
     root_id: message.rootId,

@@ -9,6 +9,7 @@ import { jsonOfAmqp } from './amqp-headers.js'
 import { readBody } from './celery-body.js'
 import { isBrokerHeader, PROTOCOL_HEADERS } from './celery-message.js'
 import { type OwnHeader, readOwnHeader } from './own-header.js'
+import { answeringNobody } from './reply-address.js'
 
 /** A message as amqplib hands it over. */
 export interface Arrived {
@@ -105,7 +106,7 @@ function messageOf({ id, task }: Known, told: Told, arrived: Arrived, queue: str
     parentId: parentId === id ? null : parentId, // a retry by Celery names itself
     rootId: textOf(told('root_id'), 'root_id') ?? id,
     groupId: textOf(told('group'), 'group'),
-    groupIndex: countOf(told('group_index'), 'group_index'),
+    groupIndex: own?.groupIndex ?? countOf(told('group_index'), 'group_index'),
     retryOf: own?.retryOf ?? null,
     periodicName: own?.periodicName ?? null,
     options: optionsOf(told, own, arrived),
@@ -117,8 +118,8 @@ function optionsOf(told: Told, own: OwnHeader | null, { properties }: Arrived): 
   const [timeLimit = null, softTimeLimit = null] = told('timelimit') ? listOf(told('timelimit'), 'timelimit') : []
   const link = canvasesOf(told('callbacks'), 'callbacks')
   const linkError = canvasesOf(told('errbacks'), 'errbacks')
-  const chain = canvasesOf(told('chain'), 'chain').reverse()
   const celery = extrasOf(told, own, properties.replyTo)
+  const chain = stepsOf(told, own, properties.replyTo)
   const headers = headersOf(properties.headers ?? {}, own)
   return {
     ...own?.options,
@@ -132,6 +133,12 @@ function optionsOf(told: Told, own: OwnHeader | null, { properties }: Arrived): 
     ...(celery ? { celery } : {}),
     ...own?.following,
   }
+}
+
+function stepsOf(told: Told, own: OwnHeader | null, replyTo: unknown): Canvas[] {
+  const steps = canvasesOf(told('chain'), 'chain').reverse()
+  if (typeof replyTo !== 'string' || !own || own.options.celery?.reply_to !== undefined) return steps
+  return steps.map((step) => answeringNobody(replyTo, step))
 }
 
 /** A message of this program's has a shadow and an address to answer to only if a Celery message was its origin. */

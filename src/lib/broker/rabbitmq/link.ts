@@ -16,7 +16,7 @@ const CLOSE_MS = 5000
 export const ANSWER_MS = 30_000
 
 /** A server as a person may see it: without user and password. */
-export function shownServer(url: string): string {
+function shownServer(url: string): string {
   const { protocol, host, pathname } = new URL(url)
   return `${protocol}//${host}${pathname === '/' ? '' : pathname}`
 }

@@ -11,6 +11,8 @@ export interface OwnHeader {
   readonly submittedAt: number
   readonly retryOf: string | null
   readonly periodicName: string | null
+  /** Its place in a group of this program's. */
+  readonly groupIndex?: number
   /** Those of the user's headers that a header of AMQP cannot hold. */
   readonly headers?: JsonObject
   /** What follows the task, where Celery's form would not hold all of it. */
@@ -19,7 +21,7 @@ export interface OwnHeader {
 }
 
 /** @param headers null: each of the user's headers is one of AMQP's, or there are none at all */
-export function ownHeader({ options, submittedAt, retryOf, periodicName }: TaskMessage, headers: JsonObject | null): string {
+export function ownHeader({ options, submittedAt, retryOf, periodicName, groupIndex }: TaskMessage, headers: JsonObject | null): string {
   const { ignoreResult: _i, softTimeLimit: _s, timeLimit: _t, link, linkError, chain, headers: given, celery, ...others } = options
   const { chord: _, ...extras } = celery ?? {}
   const whole = [link, linkError, chain].every((canvases = []) => canvases.every(celeryHolds))
@@ -29,6 +31,7 @@ export function ownHeader({ options, submittedAt, retryOf, periodicName }: TaskM
     submittedAt,
     retryOf,
     periodicName,
+    ...(groupIndex === null || celery ? {} : { groupIndex }),
     ...(headers && given ? { headers } : {}),
     ...(whole ? {} : { following }),
     options: { ...others, ...(celery ? { celery: extras } : {}) },
