@@ -5,6 +5,7 @@ import * as arrivals from '../../src/lib/ledger/arrivals.js'
 import * as attempts from '../../src/lib/ledger/attempts.js'
 import * as outbox from '../../src/lib/ledger/celery-outbox.js'
 import * as due from '../../src/lib/ledger/due.js'
+import * as ends from '../../src/lib/ledger/ends.js'
 import * as expired from '../../src/lib/ledger/expired.js'
 import { exportRows } from '../../src/lib/ledger/export.js'
 import * as filters from '../../src/lib/ledger/filter.js'
@@ -21,6 +22,7 @@ import type { TaskRow } from '../../src/lib/ledger/row.js'
 import { type StoredRow, taskRow } from '../../src/lib/ledger/row.js'
 import * as stale from '../../src/lib/ledger/stale.js'
 import * as standing from '../../src/lib/ledger/standing.js'
+import * as starts from '../../src/lib/ledger/starts.js'
 import * as tree from '../../src/lib/ledger/tree.js'
 import * as unbegun from '../../src/lib/ledger/unbegun.js'
 import * as watched from '../../src/lib/ledger/watched.js'
@@ -33,8 +35,8 @@ import { ROWS } from './many-rows.js'
 export type Call = (sql: Sql) => Promise<unknown>
 
 const OWNER: moves.Owner = { taskId: 'id-0000700', workerId: 'w4', deliveries: 1, retries: 0 }
-const START: moves.Start = { leaseUntil: DAWN + 1, maxRetries: 3, options: null, track: true }
-const END: moves.End = { at: DAWN, resultExpiresAt: DAWN }
+const START: starts.Start = { leaseUntil: DAWN + 1, maxRetries: 3, options: null, track: true }
+const END: ends.End = { at: DAWN, resultExpiresAt: DAWN }
 const UNTOLD: outbox.Untold = { taskId: 'id-0000001', status: 'SUCCESS', at: DAWN, ending: '{}' }
 const LIFE: watchedWorkers.Life = { workerId: 'w1', pid: 1, since: DAWN, begun: true }
 const WATCHED = watchedColumns({ root_id: 'id-0000000' })
@@ -83,6 +85,7 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   givenBackOf: (sql) => attempts.givenBackOf(sql, 'id-0002800'),
 
   keepUntold: (sql) => outbox.keepUntold(sql, UNTOLD, DAWN),
+  anythingUntold: (sql) => outbox.anythingUntold(sql, DAWN),
   claimUntold: (sql) => outbox.claimUntold(sql, DAWN, DAWN + 1, 100),
   removeTold: (sql) => outbox.removeTold(sql, UNTOLD),
 
@@ -124,6 +127,10 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
   claimRetries: (sql) => due.claimRetries(sql, DAWN, DAWN, 100),
   claimUnpublished: (sql) => due.claimUnpublished(sql, DAWN, DAWN, DAWN, 100),
   nextEta: (sql) => due.nextEta(sql, DAWN),
+  anythingToSend: [
+    (sql) => due.anythingToSend(sql, DAWN, DAWN, DAWN),
+    (sql) => due.anythingToSend(sql, DAWN - 10 ** 9, DAWN - 10 ** 9, DAWN),
+  ],
 
   findTasks: [
     (sql) => filters.findTasks(sql, { ids: ['id-0000001', 'id-0100000'] }, 50),
@@ -162,31 +169,31 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   quoteResult: (sql) => fixJson.quoteResult(sql, { id: 5000, taskId: 'id-0004999', text: '4' }),
 
-  moveToStarted: (sql) => moves.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, START, DAWN),
-  moveAllToStarted: (sql) => moves.moveAllToStarted(sql, [{ ...OWNER, taskId: 'id-0000001', deliveries: 1 }], START, DAWN),
-  moveToSuccess: (sql) => moves.moveToSuccess(sql, OWNER, '1', END),
-  moveAllToSuccess: (sql) => moves.moveAllToSuccess(sql, [{ owner: OWNER, result: '1', end: END }]),
-  moveToFailure: (sql) => moves.moveToFailure(sql, OWNER, ERROR, END),
-  failUnstarted: (sql) => moves.failUnstarted(sql, 'id-0000001', ERROR, END),
+  moveToStarted: (sql) => starts.moveToStarted(sql, { ...OWNER, taskId: 'id-0000001' }, START, DAWN),
+  moveAllToStarted: (sql) => starts.moveAllToStarted(sql, [{ ...OWNER, taskId: 'id-0000001', deliveries: 1 }], START, DAWN),
+  moveToSuccess: (sql) => ends.moveToSuccess(sql, OWNER, '1', END),
+  moveAllToSuccess: (sql) => ends.moveAllToSuccess(sql, [{ owner: OWNER, result: '1', end: END }]),
+  moveToFailure: (sql) => ends.moveToFailure(sql, OWNER, ERROR, END),
+  failUnstarted: (sql) => ends.failUnstarted(sql, 'id-0000001', ERROR, END),
   moveToRetry: (sql) =>
     moves.moveToRetry(sql, OWNER, { retries: 1, eta: DAWN + 1, error: ERROR, stored: STORED, queue: 'default', priority: 0 }, DAWN),
   noteQueue: (sql) => moves.noteQueue(sql, OWNER, 'mail'),
   moveToPending: (sql) => moves.moveToPending(sql, OWNER, DAWN),
-  moveToIgnored: (sql) => moves.moveToIgnored(sql, OWNER, END),
-  moveToReplaced: (sql) => moves.moveToReplaced(sql, OWNER, 'id-0000001', END),
-  moveToRevoked: (sql) => moves.moveToRevoked(sql, OWNER, 'terminated', END),
-  revokeOpen: (sql) => moves.revokeOpen(sql, 'id-0000001', 'revoked', false, END),
+  moveToIgnored: (sql) => ends.moveToIgnored(sql, OWNER, END),
+  moveToReplaced: (sql) => ends.moveToReplaced(sql, OWNER, 'id-0000001', END),
+  moveToRevoked: (sql) => ends.moveToRevoked(sql, OWNER, 'terminated', END),
+  revokeOpen: (sql) => ends.revokeOpen(sql, 'id-0000001', 'revoked', false, END),
   updateOwned: (sql) => moves.updateOwned(sql, OWNER, 'PROGRESS', '{}', DAWN),
   postpone: (sql) => moves.postpone(sql, 'id-0000001', 0, DAWN + 1, STORED, DAWN),
-  revokeUnstarted: (sql) => moves.revokeUnstarted(sql, 'id-0000001', 'expired', END),
-  revokeScheduled: (sql) => moves.revokeScheduled(sql, 'id-0001900', 'expired', END),
-  moveToScheduledSent: (sql) => moves.moveToScheduledSent(sql, 'id-0002200', 'sent-2200', STORED, END),
+  revokeUnstarted: (sql) => ends.revokeUnstarted(sql, 'id-0000001', 'expired', END),
+  revokeScheduled: (sql) => ends.revokeScheduled(sql, 'id-0001900', 'expired', END),
+  moveToScheduledSent: (sql) => ends.moveToScheduledSent(sql, 'id-0002200', 'sent-2200', STORED, END),
   extendLease: (sql) => moves.extendLease(sql, OWNER, DAWN + 1),
   moveToStartedAndCount: [
-    (sql) => moves.moveToStartedAndCount(sql, { ...OWNER, taskId: 'id-0000700' }, START, true, DAWN),
-    (sql) => moves.moveToStartedAndCount(sql, { ...OWNER, taskId: 'id-0000700' }, START, false, DAWN),
+    (sql) => starts.moveToStartedAndCount(sql, { ...OWNER, taskId: 'id-0000700' }, START, true, DAWN),
+    (sql) => starts.moveToStartedAndCount(sql, { ...OWNER, taskId: 'id-0000700' }, START, false, DAWN),
   ],
-  isRunning: (sql) => moves.isRunning(sql, 'id-0000700', 0, DAWN),
+  isRunning: (sql) => starts.isRunning(sql, 'id-0000700', 0, DAWN),
   removeOwned: (sql) => moves.removeOwned(sql, OWNER),
 
   countPurgeable: [
@@ -238,7 +245,9 @@ export const INDEXED: Readonly<Record<string, Call | readonly Call[]>> = {
 
   insertMessage: (sql) => messages.insertMessage(sql, aMessage(), null),
   releaseHeld: (sql) => messages.releaseHeld(sql, DAWN + 100),
-  claimMessages: (sql) => messages.claimMessages(sql, 'queue1', 10, DAWN),
+  claimReady: (sql) => messages.claimReady(sql, 'queue1', 10),
+  holdClaimed: (sql) => messages.holdClaimed(sql, [1, 100_000], DAWN),
+  deleteClaimed: (sql) => messages.deleteClaimed(sql, [1, 100_000]),
   deleteHeld: (sql) => messages.deleteHeld(sql, 1, 1),
   deleteAllHeld: (sql) => messages.deleteAllHeld(sql, [{ id: 1, deliveries: 1 }]),
   deleteMessages: (sql) => messages.deleteMessages(sql, ['id-0000001', 'id-0100000']),
@@ -255,6 +264,7 @@ export const DUE: Readonly<Record<string, Call>> = {
   claimDue: (sql) => due.claimDue(sql, ['a', 'b', 'c'], DAWN, DAWN),
   claimRetries: (sql) => due.claimRetries(sql, DAWN, DAWN, 100),
   nextEta: (sql) => due.nextEta(sql, DAWN),
+  anythingToSend: (sql) => due.anythingToSend(sql, DAWN, DAWN, DAWN),
 }
 
 /** What goes over the ledger on purpose, a page at a time, each page a range of the primary key. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { claimDue } from '../../src/lib/ledger/due.js'
-import { revokeScheduled } from '../../src/lib/ledger/moves.js'
+import { revokeScheduled } from '../../src/lib/ledger/ends.js'
 import type { Sent } from '../../src/lib/schedule/sent.js'
 import { takeAll } from '../helpers/messages.js'
 import { until } from '../helpers/until.js'
@@ -241,6 +241,15 @@ describe('a pass over what is due', () => {
     assert.equal((await rowOf(w, retried.id)).status, 'RETRY') // until a worker takes it
     w.clock.advance(HOUR)
     assert.deepEqual(await w.app.tasks.sendScheduled(), [])
+  })
+
+  it('that has nothing to send waits for nobody who writes', async () => {
+    await using w = await openWorld()
+    await scheduleIn(w, HOUR)
+    const other = await w.join()
+    await other.database.knex.transaction(async () => {
+      assert.deepEqual(await w.app.tasks.sendScheduled(), [])
+    })
   })
 
   it('takes up the claim of a sender that died, under the id that sender chose', async () => {

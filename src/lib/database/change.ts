@@ -23,7 +23,7 @@ export interface Change {
 export async function change(sql: Sql, rows: Chosen, { set, bindings }: Change): Promise<number> {
   const { table, key } = rows
   if (sql.dialect.returning) return sql.run(`UPDATE ${table} SET ${set} WHERE ${condition(sql, rows)}`, [...bindings, ...rows.bindings])
-  const keys = await lock(sql, rows)
+  const keys = await lockKeys(sql, rows)
   return keys === null ? 0 : sql.run(`UPDATE ${table} SET ${set} WHERE ${sql.dialect.among(key)}`, [...bindings, keys])
 }
 
@@ -33,7 +33,7 @@ export async function update<Row>(sql: Sql, rows: Chosen, { set, bindings }: Cha
   if (sql.dialect.returning) {
     return sql.all(`UPDATE ${table} SET ${set} WHERE ${condition(sql, rows)} RETURNING ${columns}`, [...bindings, ...rows.bindings])
   }
-  const keys = await lock(sql, rows)
+  const keys = await lockKeys(sql, rows)
   if (keys === null) return []
   const these = sql.dialect.among(key)
   await sql.run(`UPDATE ${table} SET ${set} WHERE ${these}`, [...bindings, keys])
@@ -44,7 +44,7 @@ export async function update<Row>(sql: Sql, rows: Chosen, { set, bindings }: Cha
 export async function remove<Row>(sql: Sql, rows: Chosen, columns: string): Promise<Row[]> {
   const { table, key } = rows
   if (sql.dialect.returning) return sql.all(`DELETE FROM ${table} WHERE ${condition(sql, rows)} RETURNING ${columns}`, rows.bindings)
-  const keys = await lock(sql, rows)
+  const keys = await lockKeys(sql, rows)
   if (keys === null) return []
   const these = sql.dialect.among(key)
   const gone = await sql.all<Row>(`SELECT ${columns} FROM ${table} WHERE ${these}`, [keys])
@@ -75,12 +75,24 @@ export async function insertEachIfNew(sql: Sql, insert: string, key: string, man
 const condition = ({ dialect: { chosen, claimed } }: Sql, { table, key, where, first }: Chosen): string =>
   first === undefined ? where : `${key} ${chosen(`SELECT ${key} FROM ${table} WHERE ${where} ${first}${claimed}`)}`
 
-/** Has the chosen rows to this transaction, and answers their keys as a list to bind; null: there are none. */
-export async function lock(sql: Sql, { table, key, where, index, first, bindings }: Chosen): Promise<string | null> {
-  const { claimed, locked, via } = sql.dialect
-  const found = await sql.all<Record<string, Binding>>(
-    `SELECT ${key} FROM ${index === undefined ? table : via(table, index)} WHERE ${where}${first === undefined ? locked : ` ${first}${claimed}`}`,
-    bindings,
-  )
-  return found.length === 0 ? null : JSON.stringify(found.map((row) => row[key]))
+const source = ({ dialect: { via } }: Sql, { table, index }: Chosen): string => (index === undefined ? table : via(table, index))
+
+/** Whether there are such rows. */
+export async function isAny(sql: Sql, rows: Chosen): Promise<boolean> {
+  const { where, first = '', bindings } = rows
+  return (await sql.all(`SELECT 1 FROM ${source(sql, rows)} WHERE ${where} ${first}`, bindings)).length > 0
+}
+
+/** Has the chosen rows to this transaction, and answers them. */
+export function lock<Row>(sql: Sql, rows: Chosen, columns: string): Promise<Row[]> {
+  const { claimed, locked } = sql.dialect
+  const { where, first, bindings } = rows
+  const rest = first === undefined ? locked : ` ${first}${claimed}`
+  return sql.all<Row>(`SELECT ${columns} FROM ${source(sql, rows)} WHERE ${where}${rest}`, bindings)
+}
+
+/** The same, but answers their keys as a list to bind; null: there are none. */
+export async function lockKeys(sql: Sql, rows: Chosen): Promise<string | null> {
+  const found = await lock<Record<string, Binding>>(sql, rows, rows.key)
+  return found.length === 0 ? null : JSON.stringify(found.map((row) => row[rows.key]))
 }

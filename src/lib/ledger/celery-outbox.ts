@@ -1,4 +1,4 @@
-import { update } from '../database/change.js'
+import { type Chosen, isAny, update } from '../database/change.js'
 import type { Sql } from '../database/sql.js'
 
 /** What Celery's clients are still to be told of a task, and the store of their results has not confirmed. */
@@ -21,18 +21,23 @@ export async function keepUntold(sql: Sql, { taskId, status, at, ending }: Untol
   )
 }
 
-/** Takes lines up that nobody holds any more: the process that wrote them died, or the store was away. The oldest first. */
+/** Lines that nobody holds any more: the process that wrote them died, or the store was away. The oldest first. */
+const free = (now: number, limit: number): Chosen => ({
+  table: 'celery_outbox',
+  key: 'task_id',
+  where: 'held_until <= ?',
+  index: 'held',
+  first: 'ORDER BY held_until, task_id LIMIT ?',
+  bindings: [now, limit],
+})
+
+/** Whether `claimUntold` would find something. Reads only. */
+export const anythingUntold = (sql: Sql, now: number): Promise<boolean> => isAny(sql, free(now, 1))
+
+/** Takes them up. */
 export async function claimUntold(sql: Sql, now: number, heldUntil: number, limit: number): Promise<string[]> {
-  const free = {
-    table: 'celery_outbox',
-    key: 'task_id',
-    where: 'held_until <= ?',
-    index: 'held',
-    first: 'ORDER BY held_until, task_id LIMIT ?',
-    bindings: [now, limit],
-  }
   const taken = { set: 'held_until = ?', bindings: [heldUntil] }
-  const rows = await update<{ ending: string; ended_at: number }>(sql, free, taken, 'ending, ended_at')
+  const rows = await update<{ ending: string; ended_at: number }>(sql, free(now, limit), taken, 'ending, ended_at')
   return rows.sort((a, b) => a.ended_at - b.ended_at).map((row) => row.ending)
 }
 

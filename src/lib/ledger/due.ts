@@ -1,4 +1,4 @@
-import { lock, update } from '../database/change.js'
+import { type Chosen, isAny, lockKeys, update } from '../database/change.js'
 import type { Dialect } from '../database/dialect.js'
 import type { Sql } from '../database/sql.js'
 import { type StoredRow, type TaskRow, taskRow } from './row.js'
@@ -26,7 +26,7 @@ export async function claimDue(sql: Sql, newIds: readonly string[], now: number,
     first: `ORDER BY ${eta}, id LIMIT ?`,
     bindings: [now, retryBefore, newIds.length],
   }
-  if (!returning) return claimLocked(sql, await lock(sql, due), newIds, now)
+  if (!returning) return claimLocked(sql, await lockKeys(sql, due), newIds, now)
   const rows = await sql.all<StoredRow>(
     `WITH waiting AS (SELECT id, eta FROM task_result WHERE ${where} ${due.first}${claimed})
      UPDATE task_result SET scheduled_id = claim.new_id, claimed_at = ?
@@ -54,19 +54,22 @@ async function claimLocked(sql: Sql, ids: string | null, newIds: readonly string
   return rows.map(taskRow).sort(byEta)
 }
 
-/** Takes over claims made at or before `cutoff`, oldest first: their sender died before it sent. Their new ids stay. */
-export async function resumeClaims(sql: Sql, cutoff: number, now: number, limit: number): Promise<TaskRow[]> {
-  const at = sql.dialect.by('claimed', 'claimed_at')
-  const where = `finished_at IS NULL AND scheduled_id IS NOT NULL AND ${at} <= ?`
-  const claims = {
+/** Claims made at or before `cutoff`, oldest first: their sender died before it sent. */
+function abandoned({ by }: Dialect, cutoff: number, limit: number): Chosen {
+  const at = by('claimed', 'claimed_at')
+  return {
     table: 'task_result',
     key: 'id',
-    where,
+    where: `finished_at IS NULL AND scheduled_id IS NOT NULL AND ${at} <= ?`,
     index: 'claimed',
     first: `ORDER BY ${at}, id LIMIT ?`,
     bindings: [cutoff, limit],
   }
-  const rows = await update<StoredRow>(sql, claims, { set: 'claimed_at = ?', bindings: [now] }, '*')
+}
+
+/** Takes over claims whose sender died before it sent. Their new ids stay. */
+export async function resumeClaims(sql: Sql, cutoff: number, now: number, limit: number): Promise<TaskRow[]> {
+  const rows = await update<StoredRow>(sql, abandoned(sql.dialect, cutoff, limit), { set: 'claimed_at = ?', bindings: [now] }, '*')
   return rows.map(taskRow).sort(byEta)
 }
 
@@ -132,10 +135,10 @@ export async function claimRetries(sql: Sql, now: number, retryBefore: number, l
   return rows.map(taskRow).sort(byEta)
 }
 
-/** The same of tasks recorded at or before `cutoff` whose message no broker has confirmed, oldest first. */
-export async function claimUnpublished(sql: Sql, cutoff: number, now: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
-  const at = sql.dialect.by('unpublished', 'updated_at')
-  const tasks = {
+/** Tasks recorded at or before `cutoff` whose message no broker has confirmed, oldest first. */
+function unpublished({ by }: Dialect, cutoff: number, retryBefore: number, limit: number): Chosen {
+  const at = by('unpublished', 'updated_at')
+  return {
     table: 'task_result',
     key: 'id',
     where: `finished_at IS NULL AND published_at IS NULL AND eta IS NULL AND ${at} <= ? AND (claimed_at IS NULL OR claimed_at <= ?)`,
@@ -143,6 +146,11 @@ export async function claimUnpublished(sql: Sql, cutoff: number, now: number, re
     first: `ORDER BY ${at}, id LIMIT ?`,
     bindings: [cutoff, retryBefore, limit],
   }
+}
+
+/** The same of tasks whose message no broker has confirmed. */
+export async function claimUnpublished(sql: Sql, cutoff: number, now: number, retryBefore: number, limit: number): Promise<TaskRow[]> {
+  const tasks = unpublished(sql.dialect, cutoff, retryBefore, limit)
   const rows = await update<StoredRow>(sql, tasks, { set: 'claimed_at = ?', bindings: [now] }, '*')
   return rows.map(taskRow).sort(byAge)
 }
@@ -156,6 +164,13 @@ export async function nextEta(sql: Sql, retryBefore: number): Promise<number | n
     [retryBefore],
   )
   return row?.eta ?? null
+}
+
+/** Whether any of the claims above would find something. Reads only, so a sender with nothing to send never takes the write lock. */
+export async function anythingToSend(sql: Sql, cutoff: number, now: number, retryBefore: number): Promise<boolean> {
+  const eta = await nextEta(sql, retryBefore)
+  if (eta !== null && eta < now) return true
+  return (await isAny(sql, abandoned(sql.dialect, cutoff, 1))) || isAny(sql, unpublished(sql.dialect, cutoff, retryBefore, 1))
 }
 
 const byEta = (a: TaskRow, b: TaskRow): number => (a.eta?.getTime() ?? 0) - (b.eta?.getTime() ?? 0) || a.id - b.id

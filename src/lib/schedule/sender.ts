@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Database } from '../database/database.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { recordAttempt } from '../ledger/attempts.js'
-import { claimRetries, claimUnpublished, nextEta, noteSendFailure, releaseUnsent } from '../ledger/due.js'
+import { anythingToSend, claimRetries, claimUnpublished, nextEta, noteSendFailure, releaseUnsent } from '../ledger/due.js'
 import { messageOf, type TaskRow } from '../ledger/row.js'
 import type { Follower } from '../publish/follow.js'
 import type { Publisher } from '../publish/publisher.js'
@@ -66,7 +66,7 @@ export class Sender {
     const passStart = this.now()
     const all: Sent[] = []
     await this.tellAndFail()
-    for (const step of this.steps(passStart, passStart - 1, leftMs)) {
+    for (const step of await this.steps(passStart, passStart - 1, leftMs)) {
       let found = 1
       while (found > 0 && all.length < limit) {
         const taken = await step(Math.min(this.settings.batch, limit - all.length))
@@ -120,7 +120,7 @@ export class Sender {
     const passStart = this.now()
     await this.tellAndFail()
     let more = false
-    for (const step of this.steps(passStart, passStart - RETRY_FAILED_MS, leaseMs)) {
+    for (const step of await this.steps(passStart, passStart - RETRY_FAILED_MS, leaseMs)) {
       const { sent, found, away } = await step(batch)
       if (away) throw away
       if (found >= batch && sent.some(({ outcome }) => outcome !== 'failed')) more = true
@@ -134,11 +134,12 @@ export class Sender {
   }
 
   /** @param retryBefore rows that could not be sent, or were claimed, after this instant are left alone */
-  private steps(passStart: number, retryBefore: number, leftMs: number): readonly Step[] {
+  private async steps(passStart: number, retryBefore: number, leftMs: number): Promise<readonly Step[]> {
     const cutoff = passStart - leftMs
+    const always: readonly Step[] = [(limit) => this.revokeExpired(limit), () => this.scheduled.sendUnsent()]
+    if (!(await anythingToSend(this.database, cutoff, this.now(), retryBefore))) return always
     return [
-      (limit) => this.revokeExpired(limit),
-      () => this.scheduled.sendUnsent(),
+      ...always,
       (limit) => this.scheduled.resume(limit, cutoff),
       (limit) => this.scheduled.send(limit, retryBefore),
       async (limit) => this.sendAgain(await this.database.write((sql) => claimRetries(sql, this.now(), retryBefore, limit))),
