@@ -59,6 +59,41 @@ describe('the SQL broker in the database of the ledger', () => {
     assert.equal((await w.broker.receive(['default'], 10, 1000)).length, 4)
   })
 
+  it('lets what is done with claimed messages be part of the commit that claims them: acked, or held', async () => {
+    await using w = await openWorld()
+    await w.broker.publish(['a', 'b', 'c'].map((id) => aMessage({ id })))
+    const received = await w.broker.receive(['default'], 2, 1000, async (sql, claimed) => {
+      assert.ok(w.broker.within)
+      await w.broker.within(sql).publish([aMessage({ id: 'of the same commit' })])
+      return new Set(claimed.slice(0, 1))
+    })
+    assert.deepEqual(
+      received.map(({ message, deliveries, leaseUntil }) => [message.id, deliveries, leaseUntil]),
+      [
+        ['a', 1, w.clock.now() + 1000],
+        ['b', 1, w.clock.now() + 1000],
+      ],
+    )
+    const [a, b] = received
+    assert.ok(a && b)
+    assert.deepEqual([await w.broker.has('a'), await w.broker.ack(a), await w.broker.has('of the same commit')], [false, false, true])
+    assert.equal(await w.broker.ack(b), true)
+  })
+
+  it('claims nothing when what is done with the claimed messages fails', async () => {
+    await using w = await openWorld()
+    await w.broker.publish([aMessage({ id: 'a' })])
+    const failing = w.broker.receive(['default'], 2, 1000, async (sql, claimed) => {
+      assert.ok(w.broker.within)
+      await w.broker.within(sql).publish([aMessage({ id: 'undone' })])
+      throw new Error(`failed with ${claimed.length}`)
+    })
+    await assert.rejects(failing, { message: 'failed with 1' })
+    assert.equal(await w.broker.has('undone'), false)
+    const [delivery] = await w.broker.receive(['default'], 2, 1000)
+    assert.deepEqual([delivery?.message.id, delivery?.deliveries], ['a', 1])
+  })
+
   itOnSqlite('writes nothing when it is asked and nothing is ready', async () => {
     await using w = await openWorld()
     await w.broker.publish([aMessage({ eta: w.clock.now() + 1000 }), aMessage({ id: 'other', queue: 'other' })])

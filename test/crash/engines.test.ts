@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import type { FailpointName } from '../../src/lib/task/failpoint.js'
 import { postgresSuite } from '../helpers/postgres.js'
 import { needs } from '../helpers/services.js'
+import { inFull } from '../helpers/suites.js'
 import { type Case, casesOf, EMBEDDED, type Engine, ON_POSTGRES, RABBIT, RABBIT_ON_POSTGRES, shown } from './cases.js'
 import { interruptAll, type Line, problemsOf } from './interruption.js'
 import { cellsOf, PAGE, pageWith, rowsOf, type Shown, table, tableOf } from './page.js'
@@ -35,6 +36,11 @@ const isTried = ({ point, kind, fault }: Case): boolean => fault === 'kill' && P
 
 const CASES = new Map<Engine, readonly Case[]>(
   [ON_POSTGRES, RABBIT, RABBIT_ON_POSTGRES].map((engine) => [engine, casesOf(engine).filter(isTried)]),
+)
+
+/** All other cases, where there is the time for them. */
+const OTHERS = inFull([...CASES.keys()]).flatMap((engine) =>
+  casesOf(engine).filter((one) => !isTried(one) && (one.kind !== 'expired' || engine.broker !== 'RabbitMQ')),
 )
 
 const early = ({ task }: Shown): boolean => !task.startsWith('late ack') && task !== 'to be retried' // whose two runs are its two tries
@@ -115,4 +121,17 @@ postgresSuite(() => {
       })
     }
   })
+
+  if (OTHERS.length > 0) {
+    describe('a program interrupted at every failpoint, on every engine', function () {
+      this.timeout(900_000)
+
+      it('loses nothing', async function () {
+        await needs(this, 'RabbitMQ')
+        const lines = await interruptAll(OTHERS, 10)
+        const wrong = OTHERS.map((one) => [shown(one), problemsOf(lines.get(shown(one)))] as const).filter(([, found]) => found.length > 0)
+        assert.deepEqual(Object.fromEntries(wrong), {})
+      })
+    })
+  }
 })

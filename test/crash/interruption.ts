@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,6 +15,7 @@ import { errbackOf, type Job, type Kind, LEASE, nextOf, openProgram, type Place,
 import { Processes } from '../helpers/processes.js'
 import { openRabbit, type Rabbit } from '../helpers/rabbitmq.js'
 import { ROOT } from '../helpers/run.js'
+import { linesIn } from '../helpers/side-effects.js'
 import { until } from '../helpers/until.js'
 import { RABBITMQ } from '../helpers/vhost.js'
 import { working } from '../helpers/working.js'
@@ -54,7 +55,7 @@ async function migrate(url: string, watched: boolean): Promise<void> {
   await database.close()
 }
 
-async function openSite({ engine }: Case, rabbit: Rabbit | null): Promise<Site> {
+async function openSite({ engine, fault }: Case, rabbit: Rabbit | null): Promise<Site> {
   const folder = mkdtempSync(join(tmpdir(), 'taskledger-test-'))
   const { url: ledger, remove } = await engine.ledger.make(folder)
   await migrate(ledger, true)
@@ -63,7 +64,11 @@ async function openSite({ engine }: Case, rabbit: Rabbit | null): Promise<Site> 
     await remove()
     rmSync(folder, { recursive: true, force: true })
   }
-  if (engine.broker === 'RabbitMQ' && rabbit) return siteOnRabbit(place, rabbit, gone)
+  if (engine.broker === 'RabbitMQ' && rabbit) {
+    // what a stopped program holds, RabbitMQ keeps until its heartbeats are missed
+    const messages = fault === 'stop' ? `${RABBITMQ}?heartbeat=1` : RABBITMQ
+    return siteOnRabbit({ ...place, messages }, rabbit, gone)
+  }
   const messages = engine.broker === 'outside' ? `sqlite:${join(folder, 'messages.db')}` : null
   if (messages) await migrate(messages, false)
   const ids = async ({ messages }: Program) =>
@@ -79,7 +84,7 @@ async function openSite({ engine }: Case, rabbit: Rabbit | null): Promise<Site> 
 function siteOnRabbit(place: Place, rabbit: Rabbit, gone: () => Promise<void>): Site {
   const name = newTaskId(Date.now())
   return {
-    place: { ...place, messages: RABBITMQ, queue: rabbit.queue(name) },
+    place: { ...place, queue: rabbit.queue(name) },
     postOf: () => ({ ids: () => rabbit.look(name), isEmpty: async () => (await rabbit.count(name))?.ready === 0 }),
     // a worker's messages go back to their queue when the server takes its consumer off it
     released: () => until(async () => (await rabbit.count(name))?.consumers === 0, 'the server to notice that the program has gone'),
@@ -149,9 +154,9 @@ class Successors implements AsyncDisposable {
   }
 
   runs(): Run[] {
-    if (!existsSync(this.place.file)) return []
-    const lines = readFileSync(this.place.file, 'utf8').trim().split('\n')
-    return lines.map((line) => line.split(' ')).map(([id = '', retries, at]) => ({ id, retries: Number(retries), at: Number(at) }))
+    return linesIn(this.place.file)
+      .map((line) => line.split(' '))
+      .map(([id = '', retries, at]) => ({ id, retries: Number(retries), at: Number(at) }))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

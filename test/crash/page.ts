@@ -10,6 +10,7 @@ export const PAGE = join(ROOT, 'docs', 'delivery-guarantees.md')
 const TASKS: Record<Kind, string> = {
   early: 'early ack',
   late: 'late ack',
+  limited: 'early ack, rate-limited',
   retrying: 'to be retried',
   scheduled: 'scheduled',
   expired: 'expired',

@@ -257,6 +257,20 @@ describe('a write', () => {
     assert.equal(await write, 1)
   })
 
+  it('and reads are waited for by close, and what comes after that is refused', async () => {
+    await using w = await openWorld()
+    const { app, database } = await w.join()
+    const reads = Array.from({ length: 30 }, () => database.all('SELECT 1', []))
+    await app.close()
+    for (const rows of await Promise.all(reads)) assert.equal(rows.length, 1)
+    const refused = { name: 'UsageError', message: `the ledger ${database.name} is closed` }
+    await assert.rejects(database.all('SELECT 1', []), refused)
+    await assert.rejects(
+      database.write(async () => 1),
+      refused,
+    )
+  })
+
   itOnSqlite('never shows a bound value when it fails, through knex neither', async () => {
     await using w = await openWorld()
     const secret = 'token-4711'

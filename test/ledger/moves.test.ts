@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict'
 import type { Sql } from '../../src/lib/database/sql.js'
+import * as ends from '../../src/lib/ledger/ends.js'
 import * as moves from '../../src/lib/ledger/moves.js'
 import type { StoredRow } from '../../src/lib/ledger/row.js'
+import * as starts from '../../src/lib/ledger/starts.js'
 import { isFinal, MOVES, STATUSES, type Status } from '../../src/lib/task/status.js'
 import { type Columns, putRow, storedRow } from '../helpers/rows.js'
 import { DAWN, openWorld } from '../helpers/world.js'
 
 const OWNER: moves.Owner = { taskId: 't', workerId: 'w1', deliveries: 1, retries: 0 }
 const NEXT: moves.Owner = { taskId: 't', workerId: 'w2', deliveries: 2, retries: 0 }
-const END: moves.End = { at: DAWN + 5, resultExpiresAt: DAWN + 1000 }
+const END: ends.End = { at: DAWN + 5, resultExpiresAt: DAWN + 1000 }
 const ERROR = { type: 'FetchError', message: 'no', traceback: 'FetchError: no\n  at x' }
 const STORED = { args: '["kept"]', kwargs: '{"kept":true}', options: '{"headers":{"a":1}}' }
 const LEASE = DAWN + 30_000
-const START: moves.Start = { leaseUntil: LEASE, maxRetries: 3, options: null, track: true }
+const START: starts.Start = { leaseUntil: LEASE, maxRetries: 3, options: null, track: true }
 const WAITING: moves.Waiting = { retries: 1, eta: DAWN + 60_000, error: ERROR, stored: STORED, queue: 'mail', priority: 3 }
 
 /** A row in a status, as the moves that lead there leave it. */
@@ -36,20 +38,20 @@ const VERBS: Record<Status, readonly Verb[]> = {
   PENDING: [(sql) => moves.moveToPending(sql, OWNER, DAWN + 5)],
   SCHEDULED: [],
   STARTED: [
-    (sql) => moves.moveToStarted(sql, NEXT, START, DAWN + 5),
-    async (sql) => (await moves.moveToStartedAndCount(sql, NEXT, START, true, DAWN + 5)) !== null,
+    (sql) => starts.moveToStarted(sql, NEXT, START, DAWN + 5),
+    async (sql) => (await starts.moveToStartedAndCount(sql, NEXT, START, true, DAWN + 5)) !== null,
   ],
   RETRY: [(sql) => moves.moveToRetry(sql, OWNER, WAITING, DAWN + 5)],
-  SUCCESS: [(sql) => moves.moveToSuccess(sql, OWNER, '{"a":1}', END)],
-  FAILURE: [(sql) => moves.moveToFailure(sql, OWNER, ERROR, END), (sql) => moves.failUnstarted(sql, 't', ERROR, END)],
+  SUCCESS: [(sql) => ends.moveToSuccess(sql, OWNER, '{"a":1}', END)],
+  FAILURE: [(sql) => ends.moveToFailure(sql, OWNER, ERROR, END), (sql) => ends.failUnstarted(sql, 't', ERROR, END)],
   REVOKED: [
-    (sql) => moves.revokeUnstarted(sql, 't', 'expired', END),
-    (sql) => moves.revokeScheduled(sql, 't', 'expired', END),
-    (sql) => moves.moveToRevoked(sql, OWNER, 'terminated', END),
-    (sql) => moves.revokeOpen(sql, 't', 'revoked', false, END),
+    (sql) => ends.revokeUnstarted(sql, 't', 'expired', END),
+    (sql) => ends.revokeScheduled(sql, 't', 'expired', END),
+    (sql) => ends.moveToRevoked(sql, OWNER, 'terminated', END),
+    (sql) => ends.revokeOpen(sql, 't', 'revoked', false, END),
   ],
-  IGNORED: [(sql) => moves.moveToIgnored(sql, OWNER, END)],
-  SCHEDULED_SENT: [(sql) => moves.moveToScheduledSent(sql, 't', 'new', STORED, END)],
+  IGNORED: [(sql) => ends.moveToIgnored(sql, OWNER, END)],
+  SCHEDULED_SENT: [(sql) => ends.moveToScheduledSent(sql, 't', 'new', STORED, END)],
 }
 
 /** The columns that `verb` changes in a row, and what they become; null when it says that it did nothing. */
@@ -77,7 +79,7 @@ async function movesOf(from: keyof typeof ROWS, to: Status): Promise<Partial<Sto
 }
 
 const started = (sql: Sql, given: Partial<{ owner: moves.Owner; retries: number; options: string | null; now: number }>) =>
-  moves.moveToStarted(
+  starts.moveToStarted(
     sql,
     { ...(given.owner ?? NEXT), retries: given.retries ?? 0 },
     { ...START, options: given.options ?? null },
@@ -126,7 +128,7 @@ describe('the move to STARTED', () => {
     ]
     for (const row of rows) await putRow(w.database, row)
     const owners = [...rows.map(({ task_id }) => task_id), 'none'].map((taskId) => ({ ...OWNER, taskId }))
-    const moved = await w.database.write((sql) => moves.moveAllToStarted(sql, owners, START, DAWN + 5))
+    const moved = await w.database.write((sql) => starts.moveAllToStarted(sql, owners, START, DAWN + 5))
     assert.deepEqual(moved, [true, false, false, false, false, false])
     const { status, worker_id, deliveries, lease_until, started_at } = await storedRow(w.database, 'first')
     assert.deepEqual([status, worker_id, deliveries, lease_until, started_at], ['STARTED', 'w1', 1, LEASE, DAWN + 5])
@@ -161,7 +163,7 @@ describe('a delivery of a broker that does not count', () => {
     await using w = await openWorld()
     await putRow(w.database, { task_id: 't', ...columns })
     const owner = { ...NEXT, retries }
-    const counted = await w.database.write((sql) => moves.moveToStartedAndCount(sql, owner, START, again, DAWN + 5))
+    const counted = await w.database.write((sql) => starts.moveToStartedAndCount(sql, owner, START, again, DAWN + 5))
     const { deliveries, worker_id } = await storedRow(w.database, 't')
     assert.equal(deliveries, counted ?? columns.deliveries ?? 0, 'what is not to start is not counted')
     assert.equal(worker_id === NEXT.workerId, counted !== null)
@@ -187,14 +189,14 @@ describe('a delivery of a broker that does not count', () => {
 })
 
 describe('the end of an execution', () => {
-  const ends: readonly Verb[] = [...VERBS.SUCCESS, ...VERBS.RETRY, (sql) => moves.moveToFailure(sql, OWNER, ERROR, END)]
+  const closing: readonly Verb[] = [...VERBS.SUCCESS, ...VERBS.RETRY, (sql) => ends.moveToFailure(sql, OWNER, ERROR, END)]
 
   it('is told by its owner also after the lease has run out, as long as nobody else took it', async () => {
-    for (const end of ends) assert.notEqual(await changes(ROWS.STARTED, end), null)
+    for (const end of closing) assert.notEqual(await changes(ROWS.STARTED, end), null)
   })
 
   it('is not told by another worker, nor by an earlier delivery to the same one', async () => {
-    for (const end of ends) {
+    for (const end of closing) {
       assert.equal(await changes({ ...ROWS.STARTED, worker_id: 'w2' }, end), null)
       assert.equal(await changes({ ...ROWS.STARTED, deliveries: 2 }, end), null)
     }
@@ -202,7 +204,7 @@ describe('the end of an execution', () => {
 
   it('as SUCCESS keeps the result and drops the error of an earlier try', async () => {
     const retried = { ...ROWS.STARTED, error_type: 'FetchError', error_message: 'no', traceback: 'at x' }
-    assert.deepEqual(await changes(retried, (sql) => moves.moveToSuccess(sql, OWNER, '{"a":1}', END)), {
+    assert.deepEqual(await changes(retried, (sql) => ends.moveToSuccess(sql, OWNER, '{"a":1}', END)), {
       status: 'SUCCESS',
       result: '{"a":1}',
       error_type: null,
@@ -220,7 +222,7 @@ describe('the end of an execution', () => {
     for (const taskId of ['a', 'b', 'c'])
       await putRow(w.database, { ...ROWS.STARTED, task_id: taskId, worker_id: taskId === 'b' ? 'w2' : 'w1' })
     const all = ['a', 'b', 'c'].map((taskId) => ({ owner: { ...OWNER, taskId }, result: taskId === 'c' ? null : `"${taskId}"`, end: END }))
-    assert.deepEqual(await w.database.write((sql) => moves.moveAllToSuccess(sql, all)), [true, false, true])
+    assert.deepEqual(await w.database.write((sql) => ends.moveAllToSuccess(sql, all)), [true, false, true])
     const rows = await Promise.all(['a', 'b', 'c'].map((taskId) => storedRow(w.database, taskId)))
     assert.deepEqual(
       rows.map(({ status, result }) => [status, result]),
@@ -234,28 +236,25 @@ describe('the end of an execution', () => {
 
   it('as IGNORED drops the error of an earlier try', async () => {
     const retried = { ...ROWS.STARTED, error_type: 'FetchError', error_message: 'no', traceback: 'at x' }
-    const moved = await changes(retried, (sql) => moves.moveToIgnored(sql, OWNER, END))
+    const moved = await changes(retried, (sql) => ends.moveToIgnored(sql, OWNER, END))
     assert.deepEqual([moved?.error_type, moved?.error_message, moved?.traceback], [null, null, null])
   })
 
   it('as SUCCESS without a result leaves SQL NULL', async () => {
-    const moved = await changes({ ...ROWS.STARTED, result: 'x' }, (sql) => moves.moveToSuccess(sql, OWNER, null, END))
+    const moved = await changes({ ...ROWS.STARTED, result: 'x' }, (sql) => ends.moveToSuccess(sql, OWNER, null, END))
     assert.equal(moved?.result, null)
   })
 
   it('as FAILURE keeps the error, and for ever where no expiry is given', async () => {
-    assert.deepEqual(
-      await changes(ROWS.STARTED, (sql) => moves.moveToFailure(sql, OWNER, ERROR, { at: DAWN + 5, resultExpiresAt: null })),
-      {
-        status: 'FAILURE',
-        error_type: 'FetchError',
-        error_message: 'no',
-        traceback: ERROR.traceback,
-        lease_until: null,
-        updated_at: DAWN + 5,
-        finished_at: DAWN + 5,
-      },
-    )
+    assert.deepEqual(await changes(ROWS.STARTED, (sql) => ends.moveToFailure(sql, OWNER, ERROR, { at: DAWN + 5, resultExpiresAt: null })), {
+      status: 'FAILURE',
+      error_type: 'FetchError',
+      error_message: 'no',
+      traceback: ERROR.traceback,
+      lease_until: null,
+      updated_at: DAWN + 5,
+      finished_at: DAWN + 5,
+    })
   })
 
   it('as RETRY frees the row, which waits with the whole of its arguments', async () => {
@@ -285,12 +284,12 @@ describe('the end of an execution', () => {
 describe('the end of a task that no worker has', () => {
   it("is refused while a worker's lease runs", async () => {
     const held = { ...ROWS.STARTED, lease_until: END.at + 1 }
-    assert.equal(await changes(held, (sql) => moves.failUnstarted(sql, 't', ERROR, END)), null)
-    assert.equal(await changes(held, (sql) => moves.revokeUnstarted(sql, 't', 'expired', END)), null)
+    assert.equal(await changes(held, (sql) => ends.failUnstarted(sql, 't', ERROR, END)), null)
+    assert.equal(await changes(held, (sql) => ends.revokeUnstarted(sql, 't', 'expired', END)), null)
   })
 
   it('as REVOKED says why', async () => {
-    assert.deepEqual(await changes(ROWS.PENDING, (sql) => moves.revokeUnstarted(sql, 't', 'expired', END)), {
+    assert.deepEqual(await changes(ROWS.PENDING, (sql) => ends.revokeUnstarted(sql, 't', 'expired', END)), {
       status: 'REVOKED',
       error_type: 'TaskRevokedError',
       error_message: 'expired',
@@ -318,7 +317,7 @@ describe('the move back to PENDING', () => {
 describe('the move to SCHEDULED_SENT', () => {
   it('names the task that was sent, and drops the error of an earlier try', async () => {
     const row = { ...ROWS.SCHEDULED, error_type: 'UnsendableRowError', error_message: 'no' }
-    assert.deepEqual(await changes(row, (sql) => moves.moveToScheduledSent(sql, 't', 'new', STORED, END)), {
+    assert.deepEqual(await changes(row, (sql) => ends.moveToScheduledSent(sql, 't', 'new', STORED, END)), {
       status: 'SCHEDULED_SENT',
       result: '{"new_task_id":"new"}',
       ...STORED,

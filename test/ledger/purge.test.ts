@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { recordAttempt } from '../../src/lib/ledger/attempts.js'
 import { countPurgeable, finishedBeyond, forget, type PurgeBound, purgeBatch } from '../../src/lib/ledger/purge.js'
 import { STATUSES } from '../../src/lib/task/status.js'
+import { itOnSqlBroker } from '../helpers/databases.js'
 import { aMessage, putRow } from '../helpers/rows.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
 
@@ -73,7 +74,7 @@ describe('a purge', () => {
     assert.equal(await purge(w, {}, 3), 0)
   })
 
-  it('through the app takes the messages of what it deletes along, and no other', async () => {
+  itOnSqlBroker('through the app takes the messages of what it deletes along, and no other', async () => {
     await using w = await filled()
     await w.broker.publish(['ended-1', 'PENDING', 'stranger', 'ended-3'].map((id) => aMessage({ id })))
     await w.app.tasks.purge({ cutoff: at(2) })

@@ -3,6 +3,8 @@ import type { Database } from '../../src/lib/database/database.js'
 import { POSTGRES } from '../helpers/databases.js'
 import { postgresSuite } from '../helpers/postgres.js'
 import { aMessage } from '../helpers/rows.js'
+import { until } from '../helpers/until.js'
+import { gate } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
 
 const WORKERS = Array.from({ length: 100 }, (_, n) => `w${n}`)
@@ -115,6 +117,23 @@ postgresSuite(() => {
         w.database.write(note('second'), null),
       ])
       assert.deepEqual(order, ['first', 'second', 'free', 'a', 'b'])
+    })
+
+    it('come one after the other where they name one order, as they were asked for, while others go on', async () => {
+      await using w = await openWorld({ databases: POSTGRES })
+      const order: string[] = []
+      const door = gate()
+      const first = w.database.write(async () => {
+        order.push('first')
+        await door.passed
+      }, 'a')
+      await until(() => order.length === 1, 'the first to be under way')
+      const others = ['second', 'third'].map((name) => w.database.write(async () => void order.push(name), 'a'))
+      await w.database.write(async () => void order.push('of another order'), 'b')
+      await w.database.write(async () => void order.push('of none'), null)
+      door.open()
+      await Promise.all([first, ...others])
+      assert.deepEqual(order, ['first', 'of another order', 'of none', 'second', 'third'])
     })
 
     it('publish a hundred tasks in one commit, each with its row and its message', async () => {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { claimMessages } from '../../src/lib/broker/sql/messages.js'
+import { claimReady } from '../../src/lib/broker/sql/messages.js'
 import type { Work } from '../../src/lib/database/engine.js'
-import { moveAllToStarted, moveAllToSuccess } from '../../src/lib/ledger/moves.js'
+import { moveAllToSuccess } from '../../src/lib/ledger/ends.js'
+import { moveAllToStarted } from '../../src/lib/ledger/starts.js'
 import { POSTGRES } from '../helpers/databases.js'
 import { postgresSuite } from '../helpers/postgres.js'
 import { putRow } from '../helpers/rows.js'
+import { range } from '../helpers/sums.js'
 import { DAWN, openWorld, type World } from '../helpers/world.js'
 import { plansOn } from '../ledger/server-plans.js'
 
@@ -75,19 +77,21 @@ postgresSuite(() => {
     }
 
     it('claims a few messages without looking at the others', async () => {
-      assert.ok((await readBy((sql) => claimMessages(sql, 'q', 10, DAWN))) < 100)
+      assert.ok((await readBy((sql) => claimReady(sql, 'q', 10))) < 100)
     })
 
-    it('starts and ends many tasks without looking at the others', async () => {
-      const owners = Array.from({ length: 500 }, (_, n) => ({ taskId: `t${n}`, workerId: 'w', deliveries: 1, retries: 0 }))
-      const start = { leaseUntil: DAWN + 10, maxRetries: 3, options: null, track: true }
-      const read = await readBy(async (sql) => {
-        assert.ok(!(await moveAllToStarted(sql, owners, start, DAWN)).includes(false))
-        const ends = owners.map((owner) => ({ owner, result: '1', end: { at: DAWN, resultExpiresAt: null } }))
-        assert.ok(!(await moveAllToSuccess(sql, ends)).includes(false))
+    for (const count of [2, 50, 500, 5000]) {
+      it(`starts and ends ${count} tasks at one time without looking at the others`, async () => {
+        const owners = range(count).map((n) => ({ taskId: `t${2 * count + n}`, workerId: 'w', deliveries: 1, retries: 0 }))
+        const start = { leaseUntil: DAWN + 10, maxRetries: 3, options: null, track: true }
+        const read = await readBy(async (sql) => {
+          assert.ok(!(await moveAllToStarted(sql, owners, start, DAWN)).includes(false))
+          const ends = owners.map((owner) => ({ owner, result: owner.taskId, end: { at: DAWN, resultExpiresAt: null } }))
+          assert.ok(!(await moveAllToSuccess(sql, ends)).includes(false))
+        })
+        assert.ok(read <= 3 * count + 10, `${read} rows`)
       })
-      assert.ok(read < 5000, `${read} rows`)
-    })
+    }
   })
 
   plansOn<Step>({

@@ -1,7 +1,7 @@
 import type { TaskDefinition } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
 import { SETTABLE_DEFAULTS } from '../task/options.js'
-import type { KnownTasks } from '../worker/executions.js'
+import type { KnownTasks } from '../worker/intake.js'
 import { builtin } from './builtin.js'
 import type { KnownDefaults } from './defaults.js'
 import type { Settings } from './settings.js'

@@ -1,6 +1,6 @@
 import type { Sql } from '../database/sql.js'
+import { revokeOpen } from '../ledger/ends.js'
 import { findTask, lockTasks } from '../ledger/find.js'
-import { revokeOpen } from '../ledger/moves.js'
 import { endedMessage, type TaskRow } from '../ledger/row.js'
 import { standingsOf } from '../ledger/standing.js'
 import { isWatched } from '../ledger/watched.js'

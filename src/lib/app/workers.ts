@@ -1,5 +1,5 @@
 import type { Sender } from '../schedule/sender.js'
-import type { KnownTasks } from '../worker/executions.js'
+import type { KnownTasks } from '../worker/intake.js'
 import { AsyncPool } from '../worker/pool/async-pool.js'
 import type { Surroundings } from '../worker/run-task.js'
 import { Worker } from '../worker/worker.js'

@@ -40,6 +40,12 @@ export interface Postings {
 }
 
 /**
+ * What is done with claimed messages in the very commit that claims them. Answers those that are acked by that; the others are held.
+ * It may be called once more for one claim: then what it did is undone.
+ */
+export type Taking = (sql: Sql, claimed: readonly Delivery[]) => Promise<ReadonlySet<Delivery>>
+
+/**
  * What carries messages. Its promises:
  *
  * - A published message is delivered to exactly one holder at a time, until it is acked or rejected without requeue.
@@ -54,8 +60,12 @@ export interface Broker extends Postings {
    * and its message are written, or not, together.
    */
   readonly within: ((sql: Sql) => Postings) | null
-  /** At most `limit` messages of the queues, at once; none when none is ready. */
-  receive(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]>
+  /**
+   * At most `limit` messages of the queues, at once; none when none is ready.
+   *
+   * @param taking for a broker that has `within`
+   */
+  receive(queues: readonly string[], limit: number, leaseMs: number, taking?: Taking): Promise<Delivery[]>
   /** Resolves when a message may be ready, after `timeoutMs` at the latest, or when aborted. */
   wait(queues: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void>
   /** Nobody here takes from these queues for now: what was fetched ahead goes back. What was received stays as it is. */

@@ -1,43 +1,27 @@
 import type { Knex } from 'knex'
+import { UsageError } from '../task/errors.js'
+import { Commits, type JointWork } from './commits.js'
 import type { Dialect } from './dialect.js'
 import type { Engine, Mode, Work } from './engine.js'
-import { CommitUnknownError } from './failure.js'
 import { MysqlEngine } from './mysql.js'
 import { PostgresEngine } from './postgres.js'
 import type { Binding, Sql } from './sql.js'
 import { SqliteEngine } from './sqlite.js'
 import { type DatabaseUrl, parseDatabaseUrl } from './url.js'
 
-/** What is done for many at one time: what it comes to for each item, in their order. It may run twice, so it does nothing but SQL. */
-export type JointWork<Item, T> = (sql: Sql, items: readonly Item[]) => Promise<readonly T[]>
-
-/** Who waits for what is done in a commit: a work of its own, or items of a joint one. */
-interface Waiting {
-  readonly work: Work<unknown> | null
-  readonly joint: JointWork<unknown, unknown> | null
-  readonly items: readonly unknown[]
-  readonly order: string | null
-  readonly resolve: (value: unknown) => void
-  readonly reject: (error: unknown) => void
-}
-
-interface Lane {
-  done: Promise<void>
-}
-
-/** Bounds how long one commit keeps other processes from writing. */
-const MAX_GROUP = 500
-
 /**
  * The one door to the ledger's database. As a `Sql` it runs single statements, each its own commit; `write`
  * gathers what this process writes at one time into one commit.
  */
 export class Database implements Sql {
-  private waiting: Waiting[] = []
-  /** The commits under way, each of which goes on with what has come meanwhile. */
-  private readonly lanes = new Set<Lane>()
+  private readonly commits: Commits
+  /** What is under way. */
+  private readonly uses = new Set<Promise<unknown>>()
+  private closed = false
 
-  private constructor(private readonly engine: Engine) {}
+  private constructor(private readonly engine: Engine) {
+    this.commits = new Commits(engine)
+  }
 
   /**
    * @param mode `read` and `write` refuse a file that is not there; `create` makes it
@@ -78,11 +62,11 @@ export class Database implements Sql {
   }
 
   all<Row>(text: string, bindings: readonly Binding[]): Promise<Row[]> {
-    return this.engine.all<Row>(text, bindings)
+    return this.use(() => this.engine.all<Row>(text, bindings))
   }
 
   run(text: string, bindings: readonly Binding[]): Promise<number> {
-    return this.engine.run(text, bindings)
+    return this.use(() => this.engine.run(text, bindings))
   }
 
   /**
@@ -90,15 +74,13 @@ export class Database implements Sql {
    * fails takes nothing with it: the group is rolled back and each work commits by itself. A commit that fails is not tried
    * again unless it is surely not written.
    *
-   * @param order names the row that works of several programs change one after the other, as a group's. In one commit they
-   *   are done in the order of these names, so that two programs seldom wait for each other. Null: it changes no row that another
-   *   work of this program may be changing, and asks for none; such works may be under way at one time
+   * @param order names the row that works of several programs change one after the other, as a group's. Works of this program that
+   *   name the same one are done one after the other, as they came. In one commit all are done in the order of these names, so that two
+   *   programs seldom wait for each other. Null: it changes no row that another work of this program may be changing, and asks for none
+   * @param size how many rows it changes: works of many share no commit
    */
-  write<T>(work: Work<T>, order: string | null = ''): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      this.waiting.push({ work, joint: null, items: [], order, resolve: resolve as (value: unknown) => void, reject })
-      this.board()
-    })
+  write<T>(work: Work<T>, order: string | null = '', size = 1): Promise<T> {
+    return this.use(() => this.commits.write(work, order, size))
   }
 
   /**
@@ -108,11 +90,7 @@ export class Database implements Sql {
    * @param work is to be the same function each time
    */
   writeJointly<Item, T>(work: JointWork<Item, T>, items: readonly Item[]): Promise<readonly T[]> {
-    return new Promise<readonly T[]>((resolve, reject) => {
-      const joint = work as JointWork<unknown, unknown>
-      this.waiting.push({ work: null, joint, items, order: null, resolve: resolve as (value: unknown) => void, reject })
-      this.board()
-    })
+    return this.use(() => this.commits.writeJointly(work, items))
   }
 
   /**
@@ -121,12 +99,12 @@ export class Database implements Sql {
    * @throws {UsageError} when it is one on another database
    */
   join(trx: Knex.Transaction): Promise<Sql> {
-    return this.engine.join(trx)
+    return this.use(() => this.engine.join(trx))
   }
 
   /** A transaction in which no other program migrates. */
   migrating<T>(use: (trx: Knex.Transaction, sql: Sql) => Promise<T>): Promise<T> {
-    return this.engine.migrating(use)
+    return this.use(() => this.engine.migrating(use))
   }
 
   /** A mark: what is told of after it ends a `rest` from it. */
@@ -139,89 +117,24 @@ export class Database implements Sql {
     return this.engine.rest(heard, signal)
   }
 
-  /** Waits for the writes under way and lets go of the database. */
+  /** Waits for what is under way and lets go of the database. Whoever asks it after that is refused. */
   async close(): Promise<void> {
-    while (this.lanes.size > 0) await Promise.all([...this.lanes].map(({ done }) => done))
+    while (this.uses.size > 0) await Promise.allSettled(this.uses)
+    this.closed = true
     await this.engine.close()
   }
 
-  private board(): void {
-    if (this.lanes.size >= this.engine.lanes) return
-    const lane: Lane = { done: Promise.resolve() }
-    this.lanes.add(lane)
-    lane.done = this.drain(lane)
-  }
-
-  private async drain(lane: Lane): Promise<void> {
-    while (this.waiting.length > 0) {
-      await new Promise((resolve) => setImmediate(resolve)) // let everybody of this turn come aboard
-      const group = this.nextGroup()
-      if (group.length > 0) await this.commitGroup(group) // else another lane has taken them
+  /** What `close` waits for: a pool of knex's that is closed while a connection is being asked for keeps its program from ending. */
+  private use<T>(begin: () => Promise<T>): Promise<T> {
+    if (this.closed) {
+      const hint = 'close the app once nothing of it is awaited any more'
+      return Promise.reject(new UsageError(`the ledger ${this.name} is closed`, { hint }))
     }
-    this.lanes.delete(lane)
-  }
-
-  private nextGroup(): Waiting[] {
-    let size = 0
-    let count = 0
-    for (; count < this.waiting.length && size < MAX_GROUP; count++) size += this.waiting[count]?.items.length || 1
-    const group = this.waiting.splice(0, count)
-    return this.engine.concurrent ? group.sort(byOrder) : group
-  }
-
-  private async commitGroup(group: readonly Waiting[]): Promise<void> {
-    const parts = partsOf(group)
-    try {
-      const works = parts.map(({ work }) => work)
-      const results = await this.engine.commit(works, parts.filter(({ order }) => order === null).length)
-      parts.forEach(({ answer }, i) => {
-        answer(results[i])
-      })
-    } catch (error) {
-      if (group.length === 1 || error instanceof CommitUnknownError) for (const { reject } of group) reject(error)
-      else for (const one of group) await this.commitGroup([one])
-    }
-  }
-}
-
-/** What a commit does at one go, and who is told what it came to. */
-interface Part {
-  readonly work: Work<unknown>
-  readonly order: string | null
-  readonly answer: (result: unknown) => void
-}
-
-/** The items of a joint work are one part. */
-function partsOf(group: readonly Waiting[]): Part[] {
-  const parts: Part[] = []
-  const together = new Map<JointWork<unknown, unknown>, Waiting[]>()
-  for (const one of group) {
-    const known = one.joint && together.get(one.joint)
-    if (known) known.push(one)
-    else if (one.joint) {
-      const waiting = [one]
-      together.set(one.joint, waiting)
-      parts.push(jointPart(one.joint, waiting))
-    } else if (one.work) parts.push({ work: one.work, order: one.order, answer: one.resolve })
-  }
-  return parts
-}
-
-function jointPart(joint: JointWork<unknown, unknown>, waiting: readonly Waiting[]): Part {
-  return {
-    work: (sql) =>
-      joint(
-        sql,
-        waiting.flatMap(({ items }) => items),
-      ),
-    order: null,
-    answer: (results) => {
-      let from = 0
-      for (const { items, resolve } of waiting) {
-        resolve((results as readonly unknown[]).slice(from, from + items.length))
-        from += items.length
-      }
-    },
+    const one = begin()
+    this.uses.add(one)
+    const ended = () => this.uses.delete(one)
+    one.then(ended, ended)
+    return one
   }
 }
 
@@ -234,10 +147,4 @@ function openEngine(url: DatabaseUrl, mode: Mode): Promise<Engine> {
     case 'mysql':
       return MysqlEngine.open(url, mode)
   }
-}
-
-/** Those without an order first. */
-function byOrder({ order: a }: Waiting, { order: b }: Waiting): number {
-  if (a === null || b === null) return Number(b === null) - Number(a === null)
-  return a < b ? -1 : a > b ? 1 : 0
 }

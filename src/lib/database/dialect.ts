@@ -18,6 +18,8 @@ export interface Dialect {
   readonly name: 'sqlite' | 'postgres' | 'mysql'
   /** Whether the column is one of a bound list. */
   among(column: string): string
+  /** The same for a column and a bound list of numbers. */
+  amongNumbers(column: string): string
   /** Whether it is none of them. */
   notAmong(column: string): string
   /** What a bound list is read from, for FROM: its texts as `value`, and in the column `place` their number from 0. */

@@ -29,6 +29,7 @@ function patched(column: string, patch: string): Expression {
 export const MYSQL: Dialect = {
   name: 'mysql',
   among: (column) => `${column} IN (?*)`,
+  amongNumbers: (column) => `${column} IN (?*)`,
   notAmong: (column) => `${column} NOT IN (?*)`,
   elements: (alias) =>
     `(SELECT value, n - 1 AS place FROM JSON_TABLE(?, '$[*]' COLUMNS (n FOR ORDINALITY, value varchar(255) PATH '$')) AS element) AS ${alias}`,

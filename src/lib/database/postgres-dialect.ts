@@ -9,6 +9,7 @@ const escaped = (codePoint: number): string => `\\U${codePoint.toString(16).padS
 export const POSTGRES: Dialect = {
   name: 'postgres',
   among: (column) => `${column} = ANY(${TEXTS})`,
+  amongNumbers: (column) => `${column} = ANY(${TEXTS}::bigint[])`,
   notAmong: (column) => `${column} <> ALL(${TEXTS})`,
   elements: (alias) =>
     `(SELECT value, n - 1 AS place FROM json_array_elements_text(?::json) WITH ORDINALITY AS element (value, n)) AS ${alias}`,

@@ -48,10 +48,12 @@ function textOf(text: string, types: readonly Type[]): string | null {
 /** The kinds of statement that change one row for what is bound. Others are left alone. */
 const UPDATE = /^(UPDATE \w+ SET [^()]*(?:\([^()]*\)[^()]*)*?)\sWHERE\s([\s\S]+)$/
 /**
- * Of those, the changes of a task's row. They hold each row by its key and look at it then: asked in one, PostgreSQL would go through all
- * rows that are open, of which it believes there are few, as their number changes quicker than it counts.
+ * Of those, the changes of a task's row, which is to be found by its key. PostgreSQL would rather go through all rows that are open: it
+ * believes there are few, as their number changes quicker than it counts. It cannot count what a CASE comes to.
  */
-const BY_KEY = /^(UPDATE task_result SET [^()]*(?:\([^()]*\)[^()]*)*?)\sWHERE\stask_id = \? AND ([\s\S]+)$/
+const BY_KEY = /^(UPDATE task_result SET .*\sWHERE\s+task_id = \?) AND (.+)$/s
+const uncounted = (text: string): string => text.replace(BY_KEY, '$1 AND CASE WHEN $2 THEN true END')
+
 const DELETE = /^(DELETE FROM \w+) WHERE ([\s\S]+)$/
 const INSERT = /^(INSERT INTO \w+ \(([\w, ]+)\)) VALUES \(([?, ]+)\)( ON CONFLICT \((\w+)\) DO NOTHING)?$/
 
@@ -66,14 +68,6 @@ function rewritten(text: string, types: readonly Type[]): string | null {
   let at = 0
   const next = () => (types[at++] === null ? 'NULL' : `given.p${at - 1}`)
   const named = (part = '') => part.replaceAll(/'[^']*'|\?/g, (found) => (found === '?' ? next() : found))
-  const byKey = BY_KEY.exec(text)
-  if (byKey) {
-    const changed = named(byKey[1]).replaceAll(/'[^']*'|\bgiven\./g, (found) => (found === 'given.' ? 'held.' : found))
-    const key = next()
-    return `WITH given AS (SELECT * FROM ${rows}), held AS MATERIALIZED (SELECT given.*, one.id AS held_id FROM given
-      CROSS JOIN LATERAL (SELECT * FROM task_result WHERE task_id = ${key} FOR UPDATE) AS one WHERE ${named(byKey[2])})
-      ${changed} FROM held WHERE id = held.held_id RETURNING n`
-  }
   const insert = INSERT.exec(text)
   if (insert) {
     const [, head, columns = '', values, conflict = '', key] = insert
@@ -85,7 +79,7 @@ function rewritten(text: string, types: readonly Type[]): string | null {
       : 'SELECT n FROM given'
     return `WITH given AS (SELECT * FROM ${rows}), made AS (${made}) ${answer}`
   }
-  const update = UPDATE.exec(text)
+  const update = UPDATE.exec(uncounted(text))
   if (update) return `${named(update[1])} FROM ${rows} WHERE ${named(update[2])} RETURNING n`
   const removal = DELETE.exec(text)
   return removal && `${removal[1]} USING ${rows} WHERE ${named(removal[2])} RETURNING n`

@@ -4,6 +4,7 @@ import type { Dialect } from './dialect.js'
 export const SQLITE: Dialect = {
   name: 'sqlite',
   among: (column) => `${column} IN (SELECT value FROM json_each(?))`,
+  amongNumbers: (column) => `${column} IN (SELECT value FROM json_each(?))`,
   notAmong: (column) => `${column} NOT IN (SELECT value FROM json_each(?))`,
   elements: (alias) => `json_each(?) AS ${alias}`,
   place: 'key',

@@ -3,7 +3,7 @@ import type { Sql } from '../database/sql.js'
 import type { TaskMessage } from '../task/message.js'
 import type { ErrorRecord } from '../task/outcome.js'
 import type { StoredArguments } from './arguments.js'
-import type { End } from './moves.js'
+import type { End } from './ends.js'
 
 /** How a task ended that never began. */
 export interface Unbegun {

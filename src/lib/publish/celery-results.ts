@@ -4,7 +4,7 @@ import { type CeleryEnd, celeryEnd, type Retrying } from '../celery/result-form.
 import type { OutsideStore, ResultStore } from '../celery/store.js'
 import type { Database } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
-import { claimUntold, keepUntold, removeTold } from '../ledger/celery-outbox.js'
+import { anythingUntold, claimUntold, keepUntold, removeTold } from '../ledger/celery-outbox.js'
 import { childrenOf } from '../ledger/find.js'
 import { ConfigurationError, UnavailableError } from '../task/errors.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
@@ -100,6 +100,7 @@ export class CeleryResults {
   private async takeUp(limit: number): Promise<CeleryEnd[]> {
     if (this.store.kind === 'within') return []
     const now = this.now()
+    if (!(await anythingUntold(this.database, now))) return []
     const lines = await this.database.write((sql) => claimUntold(sql, now, now + this.leaseMs, limit))
     const ends = lines.map((line) => JSON.parse(line) as CeleryEnd)
     const late = ends.filter(({ at }) => at < now - GIVEN_UP_AFTER_MS)

@@ -1,7 +1,7 @@
 import type { Database } from '../database/database.js'
 import { findExpiredGroups, nextDeadline } from '../ledger/arrivals.js'
+import { revokeUnstarted } from '../ledger/ends.js'
 import { findExpired } from '../ledger/expired.js'
-import { revokeUnstarted } from '../ledger/moves.js'
 import type { TaskRow } from '../ledger/row.js'
 import { type Follower, revokedFor } from '../publish/follow.js'
 import type { Failpoint } from '../task/failpoint.js'

@@ -1,8 +1,9 @@
 import type { Delivery } from '../broker/broker.js'
 import type { Sql } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
-import { moveAllToStarted, moveToStarted, moveToStartedAndCount, noteQueue, type Owner, type Start } from '../ledger/moves.js'
+import { noteQueue, type Owner } from '../ledger/moves.js'
 import { type NewRow, recordAllIfNew, recordTaskIfNew } from '../ledger/record.js'
+import { moveAllToStarted, moveToStarted, moveToStartedAndCount, type Start } from '../ledger/starts.js'
 import type { TaskDefinition } from '../task/definition.js'
 import { leavesNoRow, type MessageOptions, type TaskMessage } from '../task/message.js'
 

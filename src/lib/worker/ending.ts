@@ -1,17 +1,8 @@
 import type { Sql } from '../database/sql.js'
 import type { StoredArguments } from '../ledger/arguments.js'
 import { type AttemptKind, recordAttempt } from '../ledger/attempts.js'
-import {
-  type End,
-  moveToFailure,
-  moveToIgnored,
-  moveToReplaced,
-  moveToRetry,
-  moveToRevoked,
-  moveToSuccess,
-  type Owner,
-  removeOwned,
-} from '../ledger/moves.js'
+import { type End, moveToFailure, moveToIgnored, moveToReplaced, moveToRevoked, moveToSuccess } from '../ledger/ends.js'
+import { moveToRetry, type Owner, removeOwned } from '../ledger/moves.js'
 import { leavesNoRow, type TaskMessage } from '../task/message.js'
 import type { ExecutionOptions } from '../task/options.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'

@@ -1,43 +1,25 @@
 import type { Delivery } from '../broker/broker.js'
+import { MOST_AT_ONCE } from '../database/commits.js'
 import type { Database } from '../database/database.js'
 import { givenBackOf } from '../ledger/attempts.js'
-import type { TaskDefinition } from '../task/definition.js'
 import { TaskRevokedError } from '../task/ending.js'
 import { BusyError } from '../task/errors.js'
 import type { Failpoint } from '../task/failpoint.js'
 import type { ErrorRecord, Outcome } from '../task/outcome.js'
-import { type Beginning, isPlain } from './beginnings.js'
+import type { Beginning } from './beginnings.js'
 import { eventOf, type WorkerEvent } from './events.js'
+import type { KnownTasks, Received } from './intake.js'
 import type { Life, Started, Succeeded } from './life.js'
 import type { Pool } from './pool/pool.js'
 import { poisoned, unknownTask } from './reasons.js'
 import { endShutDown } from './shutdown.js'
-import { Stop } from './stop.js'
-
-/** The tasks a worker runs, by name. It may grow while the worker works. */
-export type KnownTasks = Pick<ReadonlyMap<string, TaskDefinition>, 'get' | 'keys'>
-
-/** Bounds how long one commit keeps other programs from writing; and while one is written, others are made. */
-const MOST_AT_ONCE = 250
+import { endOf, type Running, Slots } from './slots.js'
 
 /** How often a finished task's row is tried to be written while others hold the database. */
 const SETTLE_TRIES = 10
 
 /** Why a body is stopped whose row an operator has revoked. */
 export const TERMINATED = 'terminated'
-
-/** A delivery in this worker's hands. */
-export interface Running {
-  readonly delivery: Delivery
-  started: Started | null
-  /** Given up by a shutdown: how its body ends, if it ever does, no longer counts. */
-  abandoned: boolean
-  readonly stop: Stop
-  /** It ends together with others, who are waited for. */
-  ending: boolean
-  /** Until it has ended, or something else is to be waited for here. */
-  done: Promise<void>
-}
 
 type Begun = Beginning & { readonly entry: Running }
 
@@ -57,12 +39,9 @@ type PlainEnding = Ending & Succeeded
  * together, in few statements; every other one by itself.
  */
 export class Executions {
-  private readonly running = new Map<Delivery, Running>()
+  readonly slots = new Slots()
   private readonly endings: PlainEnding[] = []
   private settling: Promise<void> | null = null
-  /** How many are being settled together. Their slots are free: what starts there does so in the commit that ends them. */
-  private atEnd = 0
-  private freed: (() => void) | null = null
 
   /** @param cold aborted when nothing new may begin, and what begins is to be given up */
   constructor(
@@ -78,38 +57,12 @@ export class Executions {
     private readonly failpoint: Failpoint,
   ) {}
 
-  /** Slots that are taken. */
-  get size(): number {
-    return this.running.size - this.atEnd
-  }
-
-  get all(): readonly Running[] {
-    return [...this.running.values()]
-  }
-
-  /** Resolves when there is one less of them, or when woken. */
-  fewer(): Promise<void> {
-    return new Promise((resolve) => {
-      this.freed = resolve
-    })
-  }
-
-  wake(): void {
-    this.freed?.()
-  }
-
-  /** Resolves when what is under way now has ended. */
-  async ended(): Promise<void> {
-    await Promise.all(this.all.map(endOf))
-  }
-
-  take(deliveries: readonly Delivery[]): void {
+  take(received: readonly Received[]): void {
     const plain: Begun[] = []
-    for (const delivery of deliveries) {
-      const entry: Running = { delivery, started: null, abandoned: false, ending: false, stop: new Stop(), done: Promise.resolve() }
-      this.running.set(delivery, entry)
-      const definition = this.plainTask(delivery)
-      if (definition) plain.push({ definition, delivery, entry })
+    for (const { delivery, plain: definition, started } of received) {
+      const entry = this.slots.take(delivery)
+      if (started) entry.done = this.hold(entry, this.execute(started, entry))
+      else if (definition) plain.push({ definition, delivery, entry })
       else entry.done = this.hold(entry, this.live(entry))
     }
     for (const some of chunksOf(plain)) {
@@ -120,21 +73,13 @@ export class Executions {
 
   /** A delivery that is just being started sees by itself that the worker ends, and is waited for. */
   async abandon(): Promise<void> {
-    for (const entry of this.all) {
+    for (const entry of this.slots.all) {
       entry.abandoned = true
       if (entry.started)
         await this.giveUp(entry.started).catch(this.report) // its lease runs out; the others are still to be given up
       else await endOf(entry)
       entry.stop.abort(new TaskRevokedError('its worker was shut down'))
     }
-  }
-
-  /** The task of a delivery that has nothing special about it; null for any other delivery. */
-  private plainTask(delivery: Delivery): TaskDefinition | null {
-    const now = this.now()
-    const { expires, task } = delivery.message
-    const definition = delivery.fault === undefined && (expires === null || expires > now) ? this.tasks.get(task) : undefined
-    return definition && isPlain(definition, delivery, now) ? definition : null
   }
 
   /** Starts all that it can at one go. Each of the others goes its own way, and fails by itself if it must. */
@@ -153,18 +98,13 @@ export class Executions {
   /** A slot of the worker's, for as long as a delivery needs it. */
   private hold(entry: Running, life: Promise<void>): Promise<void> {
     return life.catch(this.report).then(() => {
-      if (!entry.ending) this.release(entry)
+      if (!entry.ending) this.slots.release(entry)
     })
-  }
-
-  private release({ delivery }: Running): void {
-    this.running.delete(delivery)
-    this.freed?.()
   }
 
   private letGo(all: readonly { readonly entry: Running }[], error: unknown): void {
     this.report(error)
-    for (const { entry } of all) this.release(entry)
+    for (const { entry } of all) this.slots.release(entry)
   }
 
   /** One delivery from receipt to end. */
@@ -216,8 +156,7 @@ export class Executions {
     await new Promise((resolve) => setImmediate(resolve))
     const all = this.endings.splice(0)
     this.settling = null
-    this.atEnd += all.length
-    this.freed?.()
+    this.slots.free(all.map(({ entry }) => entry))
     await Promise.all(chunksOf(all).map((some) => this.settleTogether(some)))
   }
 
@@ -227,15 +166,19 @@ export class Executions {
       all.forEach((ending, i) => {
         const { entry, outcome } = ending
         if (settled?.[i]) this.tell(ending, outcome)
-        entry.ending = false
-        if (settled) this.release(entry)
-        else entry.done = this.hold(entry, this.settle(ending))
+        if (settled) this.slots.release(entry)
+        else this.settleAlone(ending)
       })
     } catch (error) {
       this.letGo(all, error)
-    } finally {
-      this.atEnd -= all.length
     }
+  }
+
+  private settleAlone(ending: Ending): void {
+    const { entry } = ending
+    entry.ending = false
+    this.slots.retake(entry)
+    entry.done = this.hold(entry, this.settle(ending))
   }
 
   private async settle(ending: Ending): Promise<void> {
@@ -278,13 +221,6 @@ async function whenFree<T>(settle: () => Promise<T>): Promise<T> {
 
 function chunksOf<T>(all: readonly T[]): (readonly T[])[] {
   return Array.from({ length: Math.ceil(all.length / MOST_AT_ONCE) }, (_, i) => all.slice(i * MOST_AT_ONCE, (i + 1) * MOST_AT_ONCE))
-}
-
-async function endOf(entry: Running): Promise<void> {
-  for (let done: Promise<void> | null = null; done !== entry.done; ) {
-    done = entry.done
-    await done
-  }
 }
 
 const named = ({ message: { id, task, retries } }: Delivery) => ({ id, task, retries })

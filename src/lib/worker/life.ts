@@ -4,19 +4,11 @@ import type { Database } from '../database/database.js'
 import type { Sql } from '../database/sql.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { recordAttempt, rejectionsOf } from '../ledger/attempts.js'
+import { type End, failUnstarted, moveAllToSuccess, revokeUnstarted } from '../ledger/ends.js'
 import { findTask } from '../ledger/find.js'
-import {
-  type End,
-  extendLease,
-  failUnstarted,
-  isRunning,
-  moveAllToSuccess,
-  moveToPending,
-  moveToRetry,
-  revokeUnstarted,
-  updateOwned,
-} from '../ledger/moves.js'
+import { extendLease, moveToPending, moveToRetry, updateOwned } from '../ledger/moves.js'
 import { pending, recordTaskIfNew } from '../ledger/record.js'
+import { isRunning } from '../ledger/starts.js'
 import { type Follower, revokedFor } from '../publish/follow.js'
 import type { TaskDefinition, TaskUpdate } from '../task/definition.js'
 import { UsageError } from '../task/errors.js'
@@ -70,6 +62,11 @@ export class Life {
     this.beginnings = new Beginnings(redaction, workerId, settings.leaseMs)
     this.startTogether = this.steps.jointly('start', (sql, all: readonly Beginning[]) => this.beginTogether(sql, all))
     this.succeedTogether = this.steps.jointly('finish', (sql, all: readonly Succeeded[]) => this.succeedAll(sql, all))
+  }
+
+  /** `startAll` in a commit under way, without the acks: those that do not ack late are to be acked in it. */
+  startWithin(sql: Sql, all: readonly Beginning[]): Promise<(Started | null)[]> {
+    return this.beginnings.beginAll(sql, all, this.now())
   }
 
   /** `start` of many plain ones. Null: `start` is to say what becomes of it. */
@@ -214,7 +211,7 @@ export class Life {
 
   /** Null: the general way decides what becomes of it. */
   private async beginTogether(sql: Sql, all: readonly Beginning[]): Promise<JointDecision<Started | null>[]> {
-    const begun = await this.beginnings.beginAll(sql, all, this.now())
+    const begun = await this.startWithin(sql, all)
     return begun.map((started) => ({ value: started, fate: started && !started.late ? 'ack' : 'keep' }))
   }
 

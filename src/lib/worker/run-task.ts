@@ -21,9 +21,6 @@ export interface Surroundings {
   readonly canvasOf?: CanvasOf
 }
 
-/** It is asked of the system once, as that takes as long as a short task. */
-const HOST = hostname()
-
 function requestOf({ message, deliveries }: Delivery): TaskRequest {
   return {
     id: message.id,
@@ -39,7 +36,7 @@ function requestOf({ message, deliveries }: Delivery): TaskRequest {
     parentId: message.parentId,
     rootId: message.rootId,
     retryOf: message.retryOf,
-    hostname: HOST,
+    hostname: hostname(),
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Broker, Delivery } from '../broker/broker.js'
-import type { Database, JointWork } from '../database/database.js'
+import type { JointWork } from '../database/commits.js'
+import type { Database } from '../database/database.js'
 import { CommitUnknownError } from '../database/failure.js'
 import type { Sql } from '../database/sql.js'
 import type { Follower, Unsent } from '../publish/follow.js'

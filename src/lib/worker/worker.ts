@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Broker, Delivery } from '../broker/broker.js'
+import type { Broker } from '../broker/broker.js'
 import type { Database } from '../database/database.js'
 import type { Redaction } from '../ledger/arguments.js'
 import { findEnded } from '../ledger/lost.js'
@@ -11,7 +11,8 @@ import type { Follower } from '../publish/follow.js'
 import { TaskRevokedError } from '../task/ending.js'
 import { type Failpoint, NO_FAILPOINT } from '../task/failpoint.js'
 import type { WorkerEvent } from './events.js'
-import { Executions, type KnownTasks, TERMINATED } from './executions.js'
+import { Executions, TERMINATED } from './executions.js'
+import { Intake, type KnownTasks, type Received } from './intake.js'
 import { Life } from './life.js'
 import type { Pool } from './pool/pool.js'
 import { rescueLost } from './rescue.js'
@@ -42,6 +43,7 @@ const SILENT_WORKER_MS = 24 * 3_600_000
 export class Worker {
   readonly identity: WorkerIdentity
   private readonly life: Life
+  private readonly intake: Intake
   private readonly executions: Executions
   private readonly stopping = new AbortController()
   private readonly cold = new AbortController()
@@ -63,6 +65,7 @@ export class Worker {
   ) {
     this.identity = { workerId: randomUUID(), host: hostname(), pid: process.pid, queues: settings.queues }
     this.life = new Life(database, broker, redaction, follower, this.identity.workerId, settings, now, failpoint)
+    this.intake = new Intake(broker, this.life, tasks, settings, this.stopping.signal, now, failpoint)
     const { maxDeliveries } = settings
     this.executions = new Executions(database, this.life, tasks, pool, maxDeliveries, this.cold.signal, emit, report, now, failpoint)
   }
@@ -86,11 +89,15 @@ export class Worker {
     try {
       await this.takeDeliveries()
       await this.broker.leave(this.settings.queues).catch(this.report)
-      await Promise.race([this.executions.ended(), aborted(this.cold.signal), sleep(this.settings.shutdownMs, undefined, { ref: false })])
+      await Promise.race([
+        this.executions.slots.ended(),
+        aborted(this.cold.signal),
+        sleep(this.settings.shutdownMs, undefined, { ref: false }),
+      ])
     } finally {
       ended.abort()
       await Promise.all(loops) // a beat after giving back would hold again what was given back
-      if (this.executions.all.length > 0) {
+      if (this.executions.slots.all.length > 0) {
         this.cold.abort()
         await this.executions.abandon()
       }
@@ -102,7 +109,7 @@ export class Worker {
   /** Takes nothing new and finishes what runs, for as long as the shutdown timeout allows. */
   stop(): void {
     this.stopping.abort()
-    this.executions.wake() // it may be waiting for a slot
+    this.executions.slots.wake() // it may be waiting for a slot
   }
 
   /** Ends without waiting: late-ack messages go back to their queue at once, early-ack tasks are settled by `onWorkerLost`. */
@@ -114,17 +121,18 @@ export class Worker {
   private async takeDeliveries(): Promise<void> {
     const { queues, concurrency } = this.settings
     while (!this.stopping.signal.aborted) {
-      const free = concurrency - this.executions.size
-      if (free === 0) {
-        await this.executions.fewer()
+      const free = concurrency - this.executions.slots.size
+      if (free <= 0) {
+        await this.executions.slots.fewer()
         continue
       }
       try {
-        const deliveries = await this.receive(free)
-        if (this.stopping.signal.aborted) await Promise.all(deliveries.map((delivery) => this.life.decline(delivery)))
-        else this.executions.take(deliveries)
-        if (deliveries.length === 0) await this.broker.wait(queues, IDLE_WAIT_MS, this.stopping.signal)
-        else if (free === deliveries.length) await new Promise((resolve) => setImmediate(resolve))
+        const received = await this.receive(free)
+        const tooLate = this.stopping.signal.aborted ? received.filter(({ started }) => !started) : []
+        this.executions.take(received.filter((one) => !tooLate.includes(one)))
+        await Promise.all(tooLate.map(({ delivery }) => this.life.decline(delivery)))
+        if (received.length === 0) await this.broker.wait(queues, IDLE_WAIT_MS, this.stopping.signal)
+        else if (free === received.length) await new Promise((resolve) => setImmediate(resolve))
       } catch (error) {
         this.report(error)
         await sleep(IDLE_WAIT_MS, undefined, { signal: this.stopping.signal }).catch(() => {}) // rejects only when aborted
@@ -133,18 +141,14 @@ export class Worker {
   }
 
   /** A worker that cannot renew its lease takes nothing. */
-  private async receive(limit: number): Promise<Delivery[]> {
-    const { queues, leaseMs } = this.settings
-    if (this.now() - this.renewedAt >= leaseMs) await this.beat()
-    await this.failpoint('claim:before')
-    const deliveries = await this.broker.receive(queues, limit, leaseMs)
-    if (deliveries.length > 0) await this.failpoint('claim:received')
-    return deliveries
+  private async receive(limit: number): Promise<readonly Received[]> {
+    if (this.now() - this.renewedAt >= this.settings.leaseMs) await this.beat()
+    return this.intake.receive(limit)
   }
 
   /** Stops what an operator has revoked, or somebody else has taken over. */
   private async watch(): Promise<void> {
-    const running = this.executions.all.filter((entry) => entry.started?.recorded && !entry.stop.aborted)
+    const running = this.executions.slots.all.filter((entry) => entry.started?.recorded && !entry.stop.aborted)
     if (running.length === 0) return
     const ids = running.map(({ started }) => started?.owner.taskId ?? '')
     for (const { taskId, status } of await findEnded(this.database, this.identity.workerId, ids)) {
@@ -156,7 +160,7 @@ export class Worker {
   private async beat(): Promise<void> {
     const now = this.now()
     const leaseUntil = now + this.settings.leaseMs
-    const started = this.executions.all.flatMap((entry) => (entry.started ? [entry.started] : []))
+    const started = this.executions.slots.all.flatMap((entry) => (entry.started ? [entry.started] : []))
     const late = started.filter((one) => one.late).map(({ delivery }) => delivery)
     await this.database.write(async (sql) => {
       await beat(sql, this.identity, leaseUntil, now)

@@ -1,4 +1,4 @@
-import { change, update } from '../../database/change.js'
+import { change, lock } from '../../database/change.js'
 import { runEach, type Sql } from '../../database/sql.js'
 import type { TaskMessage } from '../../task/message.js'
 
@@ -29,24 +29,30 @@ export async function releaseHeld(sql: Sql, now: number): Promise<number> {
 }
 
 /**
- * Claims ready messages of one queue, highest priority first, then oldest.
- *
- * Choosing and marking are one UPDATE, so no two workers share a message. `deliveries` grows with each claim and
- * is what tells one holder from the next.
+ * Ready messages of one queue, highest priority first, then oldest. They are this commit's: no other one claims them until it has ended.
  */
-export async function claimMessages(sql: Sql, queue: string, limit: number, heldUntil: number): Promise<HeldMessage[]> {
-  const first = 'ORDER BY priority DESC, id LIMIT ?'
+export async function claimReady(sql: Sql, queue: string, limit: number): Promise<HeldMessage[]> {
   const ready = {
     table: 'task_message',
     key: 'id',
     where: 'queue = ? AND held_until IS NULL',
     index: 'ready',
-    first,
+    first: 'ORDER BY priority DESC, id LIMIT ?',
     bindings: [queue, limit],
   }
-  const hold = { set: 'held_until = ?, deliveries = deliveries + 1', bindings: [heldUntil] }
-  const rows = await update<HeldMessage & { priority: number }>(sql, ready, hold, 'id, task_id, body, deliveries, priority')
+  const rows = await lock<HeldMessage & { readonly priority: number }>(sql, ready, 'id, task_id, body, deliveries, priority')
   return rows.sort((a, b) => b.priority - a.priority || a.id - b.id)
+}
+
+/** Gives messages that this commit has claimed to a holder. `deliveries` grows each time, and is what tells one holder from the next. */
+export async function holdClaimed(sql: Sql, ids: readonly number[], heldUntil: number): Promise<void> {
+  if (ids.length === 0) return
+  const these = sql.dialect.amongNumbers('id')
+  await sql.run(`UPDATE task_message SET held_until = ?, deliveries = deliveries + 1 WHERE ${these}`, [heldUntil, JSON.stringify(ids)])
+}
+
+export async function deleteClaimed(sql: Sql, ids: readonly number[]): Promise<void> {
+  if (ids.length > 0) await sql.run(`DELETE FROM task_message WHERE ${sql.dialect.amongNumbers('id')}`, [JSON.stringify(ids)])
 }
 
 const DELETE_HELD = 'DELETE FROM task_message WHERE id = ? AND deliveries = ?'

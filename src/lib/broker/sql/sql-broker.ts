@@ -2,19 +2,35 @@ import type { Database } from '../../database/database.js'
 import type { Sql } from '../../database/sql.js'
 import type { TaskMessage } from '../../task/message.js'
 import { noExchange } from '../../task/routing.js'
-import type { Broker, Delivery, Postings } from '../broker.js'
+import type { Broker, Delivery, Postings, Taking } from '../broker.js'
 import {
   anythingReady,
-  claimMessages,
+  claimReady,
   deleteAllHeld,
+  deleteClaimed,
   deleteHeld,
   deleteMessages,
   type HeldMessage,
   hasMessage,
+  holdClaimed,
   insertMessage,
   releaseHeld,
   setHeld,
 } from './messages.js'
+
+/** Claims of this program come one after the other: in one commit, the first would not be hidden from the second. */
+const CLAIMS = 'claims'
+
+/** A message that a commit has claimed. */
+interface Found {
+  readonly id: number
+  /** Null: its body is no task message. */
+  readonly delivery: Delivery | null
+}
+
+const NONE: ReadonlySet<Delivery> = new Set()
+
+const idsOf = (found: readonly Found[]): number[] => found.map(({ id }) => id)
 
 /** The embedded broker: messages are rows of task_message. Any number of processes may work on one file. */
 export class SqlBroker implements Broker {
@@ -53,29 +69,28 @@ export class SqlBroker implements Broker {
   }
 
   /** A body that is no task message (only a hand could have put it there) is dropped; its row stays open and is found stale. */
-  async receive(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]> {
+  async receive(queues: readonly string[], limit: number, leaseMs: number, taking?: Taking): Promise<Delivery[]> {
     if (!this.more && !(await anythingReady(this.database, queues, this.now()))) return []
-    const deliveries = await this.claim(queues, limit, leaseMs)
+    const deliveries = await this.database.write((sql) => this.claim(sql, queues, limit, leaseMs, taking), CLAIMS, limit)
     this.more = deliveries.length === limit
     return deliveries
   }
 
-  private claim(queues: readonly string[], limit: number, leaseMs: number): Promise<Delivery[]> {
-    return this.database.write(async (sql) => {
-      const now = this.now()
-      const leaseUntil = now + leaseMs
-      await releaseHeld(sql, now)
-      const deliveries: Delivery[] = []
-      for (const queue of queues) {
-        if (deliveries.length >= limit) break
-        for (const held of await claimMessages(sql, queue, limit - deliveries.length, leaseUntil)) {
-          const message = readBody(held)
-          if (message) deliveries.push({ message, deliveries: held.deliveries, leaseUntil, tag: `${held.id}:${held.deliveries}` })
-          else await deleteHeld(sql, held.id, held.deliveries)
-        }
-      }
-      return deliveries
-    })
+  private async claim(sql: Sql, queues: readonly string[], limit: number, leaseMs: number, taking?: Taking): Promise<Delivery[]> {
+    const now = this.now()
+    await releaseHeld(sql, now)
+    const leaseUntil = now + leaseMs
+    const found: Found[] = []
+    for (const queue of queues) {
+      const messages = found.length < limit ? await claimReady(sql, queue, limit - found.length) : []
+      found.push(...messages.map((message) => ({ id: message.id, delivery: deliveryOf(message, leaseUntil) })))
+    }
+    const claimed = found.flatMap(({ delivery }) => delivery ?? [])
+    const acked = taking && claimed.length > 0 ? await taking(sql, claimed) : NONE
+    const isGone = ({ delivery }: Found) => delivery === null || acked.has(delivery)
+    await deleteClaimed(sql, idsOf(found.filter(isGone)))
+    await holdClaimed(sql, idsOf(found.filter((one) => !isGone(one))), leaseUntil)
+    return claimed
   }
 
   async wait(queues: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<void> {
@@ -142,10 +157,17 @@ function readTag({ tag }: Delivery): { id: number; deliveries: number } {
   return { id: Number(id), deliveries: Number(deliveries) }
 }
 
-function readBody({ task_id, body }: HeldMessage): TaskMessage | null {
+/** A message as it is once it is held. Null: its body is no task message. */
+function deliveryOf({ id, task_id, body, deliveries: before }: HeldMessage, leaseUntil: number): Delivery | null {
+  const message = readBody(task_id, body)
+  const deliveries = before + 1
+  return message && { message, deliveries, leaseUntil, tag: `${id}:${deliveries}` }
+}
+
+function readBody(taskId: string, body: string): TaskMessage | null {
   try {
     const message = JSON.parse(body) as TaskMessage
-    return message.id === task_id && typeof message.task === 'string' && Array.isArray(message.args) ? message : null
+    return message.id === taskId && typeof message.task === 'string' && Array.isArray(message.args) ? message : null
   } catch {
     return null
   }
