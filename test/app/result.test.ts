@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { TaskError, TimeoutError } from '../../src/lib/app/task-error.js'
 import { recordAttempt } from '../../src/lib/ledger/attempts.js'
-import { revokeUnstarted } from '../../src/lib/ledger/moves.js'
+import { revokeUnstarted } from '../../src/lib/ledger/ends.js'
 import { itOnSqlBroker } from '../helpers/databases.js'
 import { fail, start, succeed } from '../helpers/lives.js'
 import { assertWaiting } from '../helpers/messages.js'

@@ -3,7 +3,7 @@ import { chmod, copyFile, mkdir, truncate, writeFile } from 'node:fs/promises'
 import SqliteDatabase from 'better-sqlite3'
 import { Database } from '../../src/lib/database/database.js'
 import { type Folder, HAS_MODES, openFolder, STRANGER } from '../helpers/folder.js'
-import { putRow } from '../helpers/rows.js'
+import { type Columns, putRow } from '../helpers/rows.js'
 import { ROOT, type RunOptions, runFile } from '../helpers/run.js'
 
 /** How a command is refused: its exit code, its sentence, and at most one line on what to do. */
@@ -71,10 +71,10 @@ const WRITING = [
 
 const words = (line: string) => line.split(' ')
 
-/** One task, `old`, that has ended. */
-async function putFinished(file: string): Promise<void> {
+/** One task, and nothing else. */
+async function putTask(file: string, columns: Columns): Promise<void> {
   const database = await Database.open(`sqlite:${file}`, 'write')
-  await putRow(database, { task_id: 'old', status: 'SUCCESS' })
+  await putRow(database, columns)
   await database.close()
 }
 
@@ -273,6 +273,7 @@ describe('a database', () => {
   it('that another program has locked is exit 75 for a command that writes, after a wait; reading goes on', async () => {
     await using folder = await migrated()
     const file = folder.file('taskledger.db')
+    await putTask(file, { task_id: 'due', status: 'SCHEDULED', published_at: null, eta: 1 })
     const holder = new SqliteDatabase(file)
     holder.exec('BEGIN EXCLUSIVE')
     try {
@@ -304,7 +305,7 @@ describe('a database that may not be written to', () => {
     it(`${what} is exit 78 for every command that writes; what only looks works, and changes nothing`, async () => {
       await using folder = await migrated()
       const file = folder.file('taskledger.db')
-      await putFinished(file)
+      await putTask(file, { task_id: 'old', status: 'SUCCESS' })
       await chmod(file, fileMode)
       await chmod(folder.path, folderMode)
       const before = await folder.contents()

@@ -56,7 +56,7 @@ describe('fix-json', () => {
     await site.database.run(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)
        INSERT INTO task_result (task_id, task, args, kwargs, status, result, queue, exchange, routing_key, priority, retries, root_id, options, submitted_at, published_at, updated_at, finished_at)
-       SELECT 'n-' || i, 'mail.send', '[]', '{}', 'SUCCESS', iif(i % 1000 = 0, 'bare', '1'), 'default', '', 'default', 0, 0, 'n-' || i, '{}', 1, 1, 1, 1 FROM n`,
+       SELECT 'n-' || i, 'mail.send', '[]', '{}', 'SUCCESS', CASE WHEN i % 1000 = 0 THEN 'bare' ELSE '1' END, 'default', '', 'default', 0, 0, 'n-' || i, '{}', 1, 1, 1, 1 FROM n`,
       [],
     )
     await site.put(Date.now(), { task_id: 'last', status: 'SUCCESS', result: 'bare' })

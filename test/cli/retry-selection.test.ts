@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { itOnSqlBroker } from '../helpers/databases.js'
 import { HOUR, openSite, withoutTerminal } from '../helpers/site.js'
 import { FAILED, type Item, putFailures, rows, sentIds } from './failures.js'
 
@@ -52,7 +53,7 @@ describe('retry of a selection', () => {
     assert.equal(await rows(site), 7)
   })
 
-  it('tells with --dry-run what it would refuse, as a real run does', async () => {
+  itOnSqlBroker('tells with --dry-run what it would refuse, as a real run does', async () => {
     await using site = await openSite()
     await putFailures(site)
     await site.put(Date.now() - HOUR, { task_id: 'redacted', ...FAILED, options: '{"redacted":["kwargs.token"]}' })

@@ -230,8 +230,9 @@ describe('watch-celery', function () {
 
   it('logs with --log-format json one object a line, and with --quiet errors alone', async () => {
     await using site = await openSite()
-    const watch = await watching(site, '--log-format', 'json')
     const quiet = site.start('watch-celery', vhost.url, '--quiet')
+    const watch = await watching(site, '--log-format', 'json')
+    await until(async () => (await vhost.queues('celeryev.')).length === 2, 'both to listen')
     const [id = ''] = await celery.publish(['add', [2, 2]])
     await becomes(site, id, 'SUCCESS')
     for (const one of [watch, quiet]) one.signal('SIGTERM')

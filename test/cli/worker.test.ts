@@ -4,12 +4,12 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { inWordsOf } from '../helpers/databases.js'
 import { ROOT } from '../helpers/run.js'
+import { side } from '../helpers/side-effects.js'
 import { ended, HOUR, openSite, type Site } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
 
 const APP = ['--app', 'test/fixtures/app.mjs']
 
-const side = (site: Site) => join(site.folder, 'side-effects')
 const call = (site: Site, task: string, id: string, ...args: unknown[]) => site.app.sendTask(task, [side(site), ...args], { taskId: id })
 const status = async (site: Site, id: string) => (await site.app.tasks.get(id))?.status
 const becomes = (site: Site, id: string, wanted: string) =>

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assertMessages, assertWaiting } from '../helpers/messages.js'
 import { Processes, type Running } from '../helpers/processes.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { until } from '../helpers/until.js'
 import { openWorld, type World } from '../helpers/world.js'
 
-/** The file the fixture's tasks leave their lines in, and the environment that gives a process this world's ledger. */
-const side = (w: World) => join(w.folder, 'side-effects')
+/** The environment that gives a process this world's ledger. */
 const environment = (w: World) => ({ ...w.env, TASKLEDGER_LEASE: '1' })
 
 const APP = ['--app', './test/fixtures/app.mjs']
@@ -15,10 +15,7 @@ const startWorker = (processes: Processes, w: World, flags: readonly string[] = 
   processes.command(['worker', ...APP, ...flags], { ...environment(w), ...env })
 
 /** The ids of the tasks that left a line, one for each execution that got as far. */
-async function executed(w: World): Promise<string[]> {
-  const text = await readFile(side(w), 'utf8').catch(() => '')
-  return text.split('\n').flatMap((line) => line.split(' ')[0] || [])
-}
+const executed = (w: World): string[] => runs(w).map(({ id }) => id)
 
 const lostIds = async (w: World) => (await w.app.tasks.findStale({ reasons: ['lost'] })).map(({ taskId }) => taskId)
 
@@ -37,7 +34,7 @@ describe('a worker killed in the middle of its work', () => {
     const [late] = await send(w, 'hold_late', 1)
     const waiting = await send(w, 'hold_early', 2)
     const worker = startWorker(processes, w, ['-c', '4'], { TASKLEDGER_LEASE: '60' })
-    await until(async () => (await executed(w)).length === 6, 'two tasks to end and four to run')
+    await until(() => executed(w).length === 6, 'two tasks to end and four to run')
     await worker.kill()
     assert.deepEqual(await lostIds(w), [])
 
@@ -52,7 +49,7 @@ describe('a worker killed in the middle of its work', () => {
     await using processes = new Processes()
     const [lost] = await send(w, 'hold_early', 1)
     const worker = startWorker(processes, w)
-    await until(async () => (await executed(w)).length === 1, 'the task to run')
+    await until(() => executed(w).length === 1, 'the task to run')
     await worker.kill()
     await until(async () => (await lostIds(w)).length === 1, 'the lease to run out')
 
@@ -60,7 +57,7 @@ describe('a worker killed in the middle of its work', () => {
     const [after] = await send(w, 'note_early', 1)
     await w.app.result(after ?? '').get({ timeout: 10 })
 
-    assert.deepEqual(await executed(w), [lost, after])
+    assert.deepEqual(executed(w), [lost, after])
     await next.kill()
   })
 
@@ -69,7 +66,7 @@ describe('a worker killed in the middle of its work', () => {
     await using processes = new Processes()
     const ids = await send(w, 'hold_late', 3)
     const worker = startWorker(processes, w)
-    await until(async () => (await executed(w)).length === 3, 'three tasks to run')
+    await until(() => executed(w).length === 3, 'three tasks to run')
     await worker.kill()
     startWorker(processes, w)
 
@@ -77,7 +74,7 @@ describe('a worker killed in the middle of its work', () => {
       assert.deepEqual(await lostIds(w), [])
       return (await w.app.tasks.count({ statuses: ['SUCCESS'] })) === 3
     }, 'three tasks to succeed')
-    assert.deepEqual((await executed(w)).sort(), [...ids, ...ids].sort())
+    assert.deepEqual(executed(w).sort(), [...ids, ...ids].sort())
     for (const id of ids) assert.equal((await w.app.tasks.get(id))?.deliveries, 2)
   })
 })
@@ -96,7 +93,7 @@ describe('a task that kills its worker', () => {
     const error = await w.app.result(killer).get({ timeout: 10, propagate: false })
     assert.equal(String(error), 'WorkerLostError: delivered 2 times, and no worker lived to finish it')
     await w.app.result(good).get({ timeout: 10 })
-    assert.equal((await executed(w)).filter((id) => id === killer).length, 2)
+    assert.equal(executed(w).filter((id) => id === killer).length, 2)
   })
 })
 
@@ -107,13 +104,13 @@ describe('retries that wait', () => {
     const results = await Promise.all(Array.from({ length: 5 }, () => w.app.sendTask('again', [side(w), 1])))
     const worker = startWorker(processes, w)
     await until(async () => (await w.app.tasks.count({ statuses: ['RETRY'] })) === 5, 'the retries to wait')
-    await worker.kill()
     await assertMessages(w, 0)
+    await worker.kill()
 
     startWorker(processes, w)
     for (const result of results) await result.get({ timeout: 10 })
     const ids = results.map(({ id }) => id)
-    assert.deepEqual((await executed(w)).sort(), [...ids, ...ids].sort())
+    assert.deepEqual(executed(w).sort(), [...ids, ...ids].sort())
     assert.deepEqual(await lostIds(w), [])
   })
 })
@@ -163,7 +160,7 @@ describe('a worker told to stop', () => {
     await w.database.run('UPDATE task_result SET eta = ? WHERE task_id = ?', [Date.now(), scheduled.id]) // an hour later
     await scheduled.get({ timeout: 10 })
     const { scheduledId } = (await w.app.tasks.get(scheduled.id)) ?? {}
-    assert.deepEqual((await executed(w)).sort(), [running.id, ...waiting, scheduledId].sort())
+    assert.deepEqual(executed(w).sort(), [running.id, ...waiting, scheduledId].sort())
   })
 
   it('a second time gives its late-ack work back at once, and another worker runs it', async () => {
@@ -172,7 +169,7 @@ describe('a worker told to stop', () => {
     const long = { TASKLEDGER_LEASE: '600' } // far longer than the test: only a message given back can run again
     const [id] = await send(w, 'hold_late', 1)
     const worker = startWorker(processes, w, ['-c', '1'], long)
-    await until(async () => (await executed(w)).length === 1, 'the task to run')
+    await until(() => executed(w).length === 1, 'the task to run')
     worker.signal('SIGTERM')
     await worker.said('Stopping')
     worker.signal('SIGINT')
@@ -180,7 +177,7 @@ describe('a worker told to stop', () => {
 
     startWorker(processes, w, [], long)
     assert.equal(await w.app.result(id ?? '').get({ timeout: 10 }), null)
-    assert.deepEqual(await executed(w), [id, id])
+    assert.deepEqual(executed(w), [id, id])
   })
 })
 
@@ -191,6 +188,6 @@ describe('a program that closes its app', () => {
     const program = processes.fixture('closes.mjs', [side(w)], environment(w))
 
     assert.deepEqual(await program.end(), { code: 0, signal: null })
-    assert.deepEqual([program.stdout, program.stderr], [['closed'], []])
+    assert.deepEqual([program.stdout.sort(), program.stderr], [['closed', 'the ledger is closed'], []])
   })
 })

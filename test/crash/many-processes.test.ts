@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { itOnSqlite } from '../helpers/databases.js'
 import { Processes } from '../helpers/processes.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { until } from '../helpers/until.js'
 import { openWorld, type World } from '../helpers/world.js'
 
@@ -11,12 +10,11 @@ const DEADLINE_MS = 60_000
 const WORKER = ['worker', '--app', './test/fixtures/app.mjs', '--log-level', 'error']
 
 /** When each task was executed, by its id; fails on a task that was executed twice. */
-async function executions(file: string): Promise<Map<string, number>> {
+function executions(w: World): Map<string, number> {
   const found = new Map<string, number>()
-  for (const line of (await readFile(file, 'utf8')).trim().split('\n')) {
-    const [id = '', at] = line.split(' ')
+  for (const { id, number: at } of runs(w)) {
     assert.ok(!found.has(id), `${id} was executed twice`)
-    found.set(id, Number(at))
+    found.set(id, at)
   }
   return found
 }
@@ -46,17 +44,16 @@ describe('many processes on one ledger', () => {
     this.timeout(DEADLINE_MS + 10_000)
     await using w = await openWorld({ now: Date.now })
     await using processes = new Processes()
-    const file = join(w.folder, 'side-effects')
     const eight = Array.from({ length: 8 }, () => processes.command([...WORKER, '--no-sender'], environment(w)))
     const two = Array.from({ length: 2 }, () => processes.command([...WORKER, '-Q', 'of no task'], environment(w)))
 
     const eta = Date.now() + 500
     const sent = await Promise.all(
-      Array.from({ length: 2000 }, (_, i) => w.app.sendTask('note_late', [file], i % 2 === 0 ? {} : { eta: new Date(eta + i) })),
+      Array.from({ length: 2000 }, (_, i) => w.app.sendTask('note_late', [side(w)], i % 2 === 0 ? {} : { eta: new Date(eta + i) })),
     )
     await until(async () => (await w.app.tasks.count({ statuses: ['SUCCESS'] })) >= 2000, '2000 tasks to succeed', DEADLINE_MS)
 
-    const done = await executions(file)
+    const done = executions(w)
     assert.equal(done.size, 2000)
     for (const [i, { id }] of sent.entries()) {
       const row = await w.app.tasks.get(id)

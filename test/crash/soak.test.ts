@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { StoredRow } from '../../src/lib/ledger/row.js'
 import { assertFinalIsFinal, watchFinalRows } from '../helpers/final-rows.js'
 import { Processes, type Running } from '../helpers/processes.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { SECOND } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -40,7 +39,6 @@ const ROLES = [
   ['work', 'processes'],
 ] as const
 
-const sideEffects = (w: World) => join(w.folder, 'side-effects')
 const environment = (w: World) => ({ ...w.env, TASKLEDGER_LEASE: String(LEASE_S), TASKLEDGER_MAX_DELIVERIES: '1000' })
 
 /** All programs at once, one of them killed and replaced again and again. Returns the ids that publishers said were accepted. */
@@ -49,7 +47,7 @@ async function soak(w: World, processes: Processes): Promise<Set<string>> {
   const all: Running[] = []
   const start = (role: number): Running => {
     const [name, option] = ROLES[role] ?? ROLES[0]
-    const running = processes.fixture('soak.mjs', [name, name === 'publish' ? sideEffects(w) : option], environment(w))
+    const running = processes.fixture('soak.mjs', [name, name === 'publish' ? side(w) : option], environment(w))
     all.push(running)
     return running
   }
@@ -91,12 +89,9 @@ async function drain(w: World, processes: Processes): Promise<void> {
 }
 
 /** When each task began, by its id. */
-async function executions(w: World): Promise<Map<string, number[]>> {
+function executions(w: World): Map<string, number[]> {
   const found = new Map<string, number[]>()
-  for (const line of (await readFile(sideEffects(w), 'utf8')).trim().split('\n')) {
-    const [id = '', at] = line.split(' ')
-    found.set(id, [...(found.get(id) ?? []), Number(at)])
-  }
+  for (const { id, number: at } of runs(w)) found.set(id, [...(found.get(id) ?? []), at])
   return found
 }
 
@@ -124,7 +119,7 @@ function assertNotEarly({ task_id, eta, scheduled_id }: StoredRow, began: Readon
 }
 
 async function assertAgreement(w: World, accepted: ReadonlySet<string>): Promise<void> {
-  const began = await executions(w)
+  const began = executions(w)
   const rows = new Map((await w.database.all<StoredRow>('SELECT * FROM task_result', [])).map((row) => [row.task_id, row]))
   const stale = await w.app.tasks.findStale()
   const lost = new Set(stale.filter(({ reason }) => reason === 'lost').map(({ taskId }) => taskId))

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { chain, chord } from '../../src/lib/canvas/compose.js'
 import type { Canvas } from '../../src/lib/task/signature.js'
 import { assertFinalIsFinal, watchFinalRows } from '../helpers/final-rows.js'
 import { Processes, type Running } from '../helpers/processes.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { until } from '../helpers/until.js'
 import { idsOf, openStage, type Stage, si, sig } from '../helpers/workflows.js'
 
@@ -14,11 +13,9 @@ const MEMBERS = 25
 
 const WORKER = ['worker', '--app', './test/fixtures/app.mjs', '--log-level', 'error']
 
-const sideEffects = ({ folder }: Stage) => join(folder, 'side-effects')
-
 /** The chords: a header of single tasks and a chain, and a body that another task follows. */
 function sendAll(w: Stage): Promise<Canvas[]> {
-  const file = sideEffects(w)
+  const file = side(w)
   const late = { acksLate: true }
   const members = Array.from({ length: MEMBERS - 1 }, (_, i) => sig('pass', [file, i], late))
   const last = chain([si('pass', [file, 'unused'], late), si('pass', [file, MEMBERS - 1], late)])
@@ -27,12 +24,9 @@ function sendAll(w: Stage): Promise<Canvas[]> {
 }
 
 /** How often each task was executed, by its id. */
-async function executions(w: Stage): Promise<Map<string, number>> {
+function executions(w: Stage): Map<string, number> {
   const counts = new Map<string, number>()
-  for (const line of (await readFile(sideEffects(w), 'utf8')).trim().split('\n')) {
-    const [id = ''] = line.split(' ')
-    counts.set(id, (counts.get(id) ?? 0) + 1)
-  }
+  for (const { id } of runs(w)) counts.set(id, (counts.get(id) ?? 0) + 1)
   return counts
 }
 
@@ -60,7 +54,7 @@ describe('many processes at work on chords', () => {
     const all = sent.flatMap(idsOf)
     await until(async () => (await w.app.tasks.count({ statuses: ['SUCCESS'] })) >= all.length, 'everything to succeed', DEADLINE_MS)
     await assertCounted(w, sent)
-    const done = await executions(w)
+    const done = executions(w)
     assert.deepEqual([done.size, new Set(done.values())], [all.length, new Set([1])])
     for (const { stderr } of eight) assert.deepEqual(stderr, []) // the error log
   })

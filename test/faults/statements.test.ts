@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { App } from '../../src/lib/app/app.js'
-import { moveToStarted } from '../../src/lib/ledger/moves.js'
+import { moveToStarted } from '../../src/lib/ledger/starts.js'
 import { isFinal } from '../../src/lib/task/status.js'
 import { rescueLost } from '../../src/lib/worker/rescue.js'
 import { type Fault, FaultyConnection } from '../helpers/faulty.js'

@@ -19,6 +19,8 @@ export const LEASE = 0.5
 export type Kind =
   | 'early'
   | 'late'
+  /** Early-ack, and started by itself, not with what is claimed at one time. */
+  | 'limited'
   | 'retrying'
   | 'scheduled'
   | 'expired'
@@ -153,6 +155,7 @@ function declareTasks(app: App, file: string): void {
   const note = ({ request: { id, retries } }: TaskContext) => appendFileSync(file, `${id} ${retries} ${Date.now()}\n`)
   app.task({ name: 'early', bind: true }, note)
   app.task({ name: 'late', bind: true, acksLate: true }, note)
+  app.task({ name: 'limited', bind: true, rateLimit: '1000/s' }, note)
   app.task({ name: 'boom', bind: true }, (task) => {
     note(task)
     throw new RangeError('boom')

@@ -1,5 +1,4 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { App } from '../../src/lib/app/app.js'
@@ -9,6 +8,7 @@ import type { Json, JsonObject } from '../../src/lib/task/json.js'
 import { Running } from './processes.js'
 import { ROOT } from './run.js'
 import { PYTHON } from './services.js'
+import { linesIn } from './side-effects.js'
 import { until } from './until.js'
 import { openVhost } from './vhost.js'
 import { openWorld, type World } from './world.js'
@@ -72,13 +72,7 @@ export async function openSharedSite({ worker = false, events = false, client = 
   })
   const journal = join(world.folder, 'journal')
   const python = new Python({ BROKER: broker, JOURNAL: journal, ...(results && { RESULTS: results }) })
-  const runs = (): Run[] =>
-    existsSync(journal)
-      ? readFileSync(journal, 'utf8')
-          .trim()
-          .split('\n')
-          .map((line) => JSON.parse(line))
-      : []
+  const runs = (): Run[] => linesIn(journal).map((line) => JSON.parse(line))
   const row = (taskId: string) => findTask(world.database, taskId)
   if (client) python.client()
   if (worker) await python.worker(events)

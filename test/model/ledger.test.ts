@@ -314,7 +314,8 @@ describe('the ledger, beside a model of it', () => {
       runs += 1
       await follow(w, commands)
     })
-    await fc.assert(property, { numRuns: 100_000, interruptAfterTimeLimit: BOUND_MS, markInterruptAsFailure: false })
+    const end = Date.now() + BOUND_MS
+    while (Date.now() < end) await fc.assert(property, { numRuns: 10 }) // a run that is interrupted would go on in a world that is gone
     assert.ok(runs >= 50, `only ${runs} runs`)
   })
 

@@ -1,4 +1,4 @@
-import { LEDGER } from '../database/suites.js'
 import { MYSQL, suitesOn } from '../helpers/databases.js'
+import { LEDGER } from '../helpers/suites.js'
 
 await suitesOn({ ledger: MYSQL }, LEDGER)

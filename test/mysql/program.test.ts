@@ -1,4 +1,4 @@
-import { PROGRAM } from '../database/suites.js'
 import { MYSQL, suitesOn } from '../helpers/databases.js'
+import { GROUND, PUBLISHING } from '../helpers/suites.js'
 
-await suitesOn({ ledger: MYSQL }, PROGRAM)
+await suitesOn({ ledger: MYSQL }, [...GROUND, ...PUBLISHING])

@@ -1,4 +1,4 @@
-import { WATCH } from '../database/suites.js'
 import { MYSQL, suitesOn } from '../helpers/databases.js'
+import { WATCH } from '../helpers/suites.js'
 
 await suitesOn({ ledger: MYSQL }, WATCH)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { inspect } from 'node:util'
-import { failUnstarted } from '../../src/lib/ledger/moves.js'
+import { failUnstarted } from '../../src/lib/ledger/ends.js'
 import { beat, failuresOn, workers } from '../database/server-failures.js'
 import { POSTGRES } from '../helpers/databases.js'
 import { onServer, postgresSuite, schemas, serverUrl, urlOf } from '../helpers/postgres.js'

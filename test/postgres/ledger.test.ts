@@ -1,4 +1,4 @@
-import { LEDGER } from '../database/suites.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
+import { LEDGER } from '../helpers/suites.js'
 
 await suitesOn({ ledger: POSTGRES }, LEDGER)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { suitesOn } from '../helpers/databases.js'
 import { POOLED, poolerSuite } from '../helpers/pooler.js'
+import { inFull } from '../helpers/suites.js'
 import { until } from '../helpers/until.js'
 import { openWorld } from '../helpers/world.js'
 
@@ -8,8 +9,7 @@ await suitesOn({ ledger: POOLED }, [
   'broker/sql-broker',
   'publish/publisher',
   'schedule/sender',
-  'worker/acknowledgement',
-  'worker/workflows',
+  ...inFull(['worker/acknowledgement', 'worker/workflows']),
 ])
 
 poolerSuite(() => {

@@ -1,3 +1,4 @@
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
+import { PROCESSES, SCHEDULED } from '../helpers/suites.js'
 
-await suitesOn({ ledger: POSTGRES }, ['crash/many-processes', 'crash/killed-worker'])
+await suitesOn({ ledger: POSTGRES }, [...PROCESSES, ...SCHEDULED])

@@ -1,4 +1,4 @@
-import { PROGRAM } from '../database/suites.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
+import { GROUND, PUBLISHING } from '../helpers/suites.js'
 
-await suitesOn({ ledger: POSTGRES }, [...PROGRAM, 'schedule/crash-windows'])
+await suitesOn({ ledger: POSTGRES }, [...GROUND, ...PUBLISHING])

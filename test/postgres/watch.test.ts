@@ -1,4 +1,4 @@
-import { WATCH } from '../database/suites.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
+import { WATCH } from '../helpers/suites.js'
 
 await suitesOn({ ledger: POSTGRES }, WATCH)

@@ -1,23 +1,6 @@
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
+import { inFull, POOLS, WORKER } from '../helpers/suites.js'
 
-await suitesOn({ ledger: POSTGRES }, [
-  'worker/acknowledgement',
-  'worker/hooks',
-  'worker/limits',
-  'worker/outcome',
-  'worker/rate-limit',
-  'worker/reject',
-  'worker/retry',
-  'worker/revoke',
-  'worker/stopping',
-  'worker/shutdown',
-  'worker/together',
-  'worker/worker-lost',
-  'worker/workflow-ends',
-  'worker/workflow-groups',
-  'worker/workflows',
-  'app/canvas',
-  'app/canvas-ends',
-  'app/result',
-  'app/task',
-])
+const WORKFLOWS = ['worker/workflow-ends', 'worker/workflow-groups', 'worker/workflows', 'canvas/launch', 'canvas/replacement']
+
+await suitesOn({ ledger: POSTGRES }, [...WORKER, ...WORKFLOWS, ...inFull([...POOLS, 'worker/workflow-agreement'])])

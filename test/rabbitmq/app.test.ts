@@ -1,5 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { SQLITE, suitesOn } from '../helpers/databases.js'
-import { APP } from './suites.js'
+import { APP, PUBLISHING } from '../helpers/suites.js'
 
-await suitesOn({ ledger: SQLITE, broker: RABBIT }, APP)
+await suitesOn({ ledger: SQLITE, broker: RABBIT }, [...APP, ...PUBLISHING])

@@ -1,5 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
-import { APP } from './suites.js'
+import { APP, PUBLISHING } from '../helpers/suites.js'
 
-await suitesOn({ ledger: POSTGRES, broker: RABBIT }, APP)
+await suitesOn({ ledger: POSTGRES, broker: RABBIT }, [...APP, ...PUBLISHING])

@@ -1,5 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
-import { COMMANDS } from './suites.js'
+import { COMMANDS, inFull, UPKEEP } from '../helpers/suites.js'
 
-await suitesOn({ ledger: POSTGRES, broker: RABBIT }, COMMANDS)
+await suitesOn({ ledger: POSTGRES, broker: RABBIT }, [...COMMANDS, ...inFull(UPKEEP)])

@@ -1,5 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
-import { PROCESSES } from './suites.js'
+import { inFull, PROCESSES, SCHEDULED } from '../helpers/suites.js'
 
-await suitesOn({ ledger: POSTGRES, broker: RABBIT }, PROCESSES)
+await suitesOn({ ledger: POSTGRES, broker: RABBIT }, [...PROCESSES, ...inFull(SCHEDULED)])

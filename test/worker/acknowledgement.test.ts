@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { defineTask } from '../../src/lib/app/task.js'
 import type { Broker } from '../../src/lib/broker/broker.js'
 import { messageOf } from '../../src/lib/ledger/row.js'
@@ -12,6 +10,7 @@ import { itOnSqlBroker } from '../helpers/databases.js'
 import { type Death, dieWith } from '../helpers/lives.js'
 import { assertMessages, countMessages, takeBack } from '../helpers/messages.js'
 import { openOutside } from '../helpers/outside.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { openSite } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
 import { gate, working } from '../helpers/working.js'
@@ -63,15 +62,12 @@ describe('a running task', () => {
   it('is found with the process and the machine that run it', async () => {
     await using site = await openSite()
     site.start('worker', '--app', 'test/fixtures/pool-app.mjs')
-    const { id } = await site.app.sendTask('hold', [join(site.folder, 'side-effects')])
-    const [, pid] = await until(async () => {
-      const text = await readFile(join(site.folder, 'side-effects'), 'utf8').catch(() => '')
-      return text.endsWith('\n') && text.trim().split(' ')
-    }, 'the body to run')
+    const { id } = await site.app.sendTask('hold', [side(site)])
+    const { number: pid } = await until(() => runs(site)[0], 'the body to run')
     const { status, workerId } = await rowOf(site, id)
     assert.equal(status, 'STARTED')
     assert.deepEqual(await site.database.all('SELECT host, pid FROM task_worker WHERE worker_id = ?', [workerId]), [
-      { host: hostname(), pid: Number(pid) },
+      { host: hostname(), pid },
     ])
   })
 

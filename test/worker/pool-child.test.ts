@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { alive, childrenOf } from '../helpers/alive.js'
 import { assertMessages } from '../helpers/messages.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { until } from '../helpers/until.js'
 import { pooled } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
-import { runs, side } from './side-effects.js'
 
 const SOON = { timeout: 15 } as const
 const UNTHROWN = { timeout: 15, propagate: false } as const
@@ -29,7 +29,7 @@ describe('a child of the pool', () => {
       await assertMessages(w, 0)
       const after = await (await w.app.sendTask('pid')).get(SOON)
       assert.notEqual(after, before)
-      if (name.startsWith('die')) assert.equal((await runs(w)).length, 1)
+      if (name.startsWith('die')) assert.equal(runs(w).length, 1)
     })
   }
 
@@ -37,8 +37,8 @@ describe('a child of the pool', () => {
     await using w = await open({ lease: 600 })
     await using _ = await pooled(w.app)
     const result = await w.app.sendTask('hold', [side(w)])
-    const [run] = await until(async () => (await runs(w)).length === 1 && runs(w), 'the body to run')
-    process.kill(run?.pid ?? 0, 'SIGKILL')
+    const [run] = await until(() => runs(w).length === 1 && runs(w), 'the body to run')
+    process.kill(run?.number ?? 0, 'SIGKILL')
     await result.get(UNTHROWN)
     assert.equal(await result.state(), 'FAILURE')
   })
@@ -71,7 +71,7 @@ describe('a child of the pool', () => {
     const result = await w.app.sendTask('die_again', [side(w)])
     const good = await w.app.sendTask('pid')
     assert.equal(String(await result.get(UNTHROWN)), 'WorkerLostError: delivered 2 times, and no worker lived to finish it')
-    assert.equal((await runs(w)).length, 2)
+    assert.equal(runs(w).length, 2)
     assert.equal(await result.state(), 'FAILURE')
     await good.get(SOON)
     await assertMessages(w, 0)

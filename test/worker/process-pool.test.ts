@@ -4,11 +4,11 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { alive, childrenOf } from '../helpers/alive.js'
 import { ROOT } from '../helpers/run.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { ended, openSite } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
 import { POOL_APP, pooled, working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
-import { runs, side } from './side-effects.js'
 
 const SOON = { timeout: 15 } as const
 const UNTHROWN = { timeout: 15, propagate: false } as const
@@ -22,8 +22,8 @@ describe('a pool of processes', () => {
     await using w = await open()
     await using here = await pooled(w.app, { concurrency: 2 })
     for (let n = 0; n < 3; n++) await w.app.sendTask('hold', [side(w)])
-    const started = await until(async () => (await runs(w)).length === 2 && runs(w), 'two bodies to run')
-    const pids = started.map(({ pid }) => pid)
+    const started = await until(() => runs(w).length === 2 && runs(w), 'two bodies to run')
+    const pids = started.map(({ number: pid }) => pid)
     assert.equal(new Set([process.pid, ...pids]).size, 3)
     assert.deepEqual(childrenOf(process.pid).sort(), [...pids].sort())
     assert.equal(await w.app.tasks.count({ statuses: ['PENDING'] }), 1)
@@ -208,7 +208,7 @@ describe('a worker command with a pool of processes', () => {
     await using site = await openSite()
     const worker = site.start('worker', ...APP, '-c', '2')
     await site.app.sendTask('hold', [side(site)])
-    await until(async () => (await runs(site)).length === 1, 'the body to run')
+    await until(() => runs(site).length === 1, 'the body to run')
     const children = childrenOf(await pidOf(site))
     assert.equal(children.length, 2)
     await worker.kill()

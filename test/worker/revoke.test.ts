@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Reject, TaskRevokedError } from '../../src/lib/task/ending.js'
 import { alive } from '../helpers/alive.js'
 import { itOnSqlBroker } from '../helpers/databases.js'
 import { assertMessages } from '../helpers/messages.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { until } from '../helpers/until.js'
 import { gate, pooled, working } from '../helpers/working.js'
 import { openWorld, type World } from '../helpers/world.js'
@@ -248,9 +247,8 @@ describe('a running task that is revoked with terminate', () => {
   it('in the process pool has its process killed and replaced when its body does not listen', async () => {
     await using w = await openWorld({ now: Date.now })
     await using _ = await pooled(w.app)
-    const result = await w.app.sendTask('stubborn', [join(w.folder, 'side')])
-    const text = await until(() => readFile(join(w.folder, 'side'), 'utf8').catch(() => null), 'the body to run')
-    const pid = Number(text.split(' ')[1])
+    const result = await w.app.sendTask('stubborn', [side(w)])
+    const { number: pid } = await until(() => runs(w)[0], 'the body to run')
     await result.revoke({ terminate: true })
     await until(() => !alive(pid), 'its process to end')
     assert.notEqual(await (await w.app.sendTask('pid')).get(SOON), pid)

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { WorkerOptions } from '../../src/lib/app/app.js'
 import { childrenOf } from '../helpers/alive.js'
 import { dieWith } from '../helpers/lives.js'
 import { assertWaiting } from '../helpers/messages.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { ended, openSite } from '../helpers/site.js'
 import { until } from '../helpers/until.js'
 import { gate, pooled, working } from '../helpers/working.js'
@@ -15,8 +14,6 @@ const SOON = { timeout: 15 } as const
 const UNTHROWN = { timeout: 15, propagate: false } as const
 const SHUT_DOWN = 'WorkerShutdown: its worker was shut down before it ended'
 
-const side = (w: World) => join(w.folder, 'side-effects')
-const runs = async (w: World) => (await readFile(side(w), 'utf8').catch(() => '')).split('\n').length - 1
 const linesOf = async (w: World, id: string) =>
   ((await w.app.tasks.history(id))?.attempts ?? []).map(({ kind, errorType }) => [kind, errorType])
 
@@ -48,7 +45,7 @@ describe('a worker whose tasks do not end within its shutdownTimeout', () => {
         await send('hold_retry'),
         await send('hold_late'),
       ]
-      await until(async () => (await runs(w)) === 4, 'four bodies to run')
+      await until(() => runs(w).length === 4, 'four bodies to run')
       here.worker.stop()
       await here.ended
 
@@ -193,7 +190,7 @@ describe('what workers that are shut down give back', () => {
     }
     await using w = await openWorld({ now: Date.now, failpoint, settings: { maxDeliveries: 1 } })
     let runs = 0
-    const task = w.app.task('quick', () => ++runs)
+    const task = w.app.task({ name: 'quick', rateLimit: '1000/s' }, () => ++runs) // not started by its claim
     const result = await task.delay()
     for (let restarts = 0; restarts < 3; restarts++) {
       const here = working(w.app)
@@ -236,7 +233,7 @@ describe('a worker command', () => {
       await using site = await openSite({ TASKLEDGER_LEASE: '600' })
       const worker = site.start('worker', '--app', 'test/fixtures/pool-app.mjs', '--pool', pool, '-c', '2')
       const [early, late] = [await site.app.sendTask('hold', [side(site)]), await site.app.sendTask('hold_late', [side(site)])]
-      await until(async () => (await runs(site)) === 2, 'two bodies to run')
+      await until(() => runs(site).length === 2, 'two bodies to run')
       worker.signal('SIGQUIT')
       assert.deepEqual(await worker.end(), ended(131))
       assert.equal(String(await early.get(UNTHROWN)), SHUT_DOWN)
@@ -250,7 +247,7 @@ describe('a worker command', () => {
     await using site = await openSite({ TASKLEDGER_LEASE: '600' })
     const worker = site.start('worker', '--app', 'test/fixtures/pool-app.mjs', '--shutdown-timeout', '0s')
     const early = await site.app.sendTask('hold', [side(site)])
-    await until(async () => (await runs(site)) === 1, 'the body to run')
+    await until(() => runs(site).length === 1, 'the body to run')
     worker.signal('SIGTERM')
     assert.deepEqual(await worker.end(), ended(0))
     assert.equal(String(await early.get(UNTHROWN)), SHUT_DOWN)

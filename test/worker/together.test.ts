@@ -11,7 +11,7 @@ import { openWorld } from '../helpers/world.js'
 const range = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
 describe('tasks that start at one time', () => {
-  itOnSqlite('start in one commit, which also ends those before them', async () => {
+  itOnSqlite('are claimed and start in one commit, which also ends those before them', async () => {
     await using w = await openWorld()
     const task = w.app.task('plain', () => 1)
     const results = await Promise.all(range(200).map(() => task.delay()))
@@ -21,8 +21,8 @@ describe('tasks that start at one time', () => {
     await until(async () => (await w.app.tasks.count({ statuses: ['SUCCESS'] })) === 200, 'all to end')
     const commits = await commitsIn(`${w.database.name}-wal`)
     other.close()
-    // a claim and a start for each fifty, and what a worker that comes and looks writes besides
-    assert.ok(commits <= 12, `${commits} commits`)
+    // one for each fifty, and what a worker that comes and looks writes besides
+    assert.ok(commits <= 8, `${commits} commits`)
     assert.deepEqual(new Set(await Promise.all(results.map((result) => result.get({ timeout: 10 })))), new Set([1]))
   })
 
@@ -102,9 +102,9 @@ describe('tasks that start at one time', () => {
       await new Promise((resolve) => setImmediate(resolve))
       running -= 1
     })
-    const results = await Promise.all(range(60).map(() => task.delay()))
+    const results = await Promise.all(range(600).map(() => task.delay()))
     await using _ = working(w.app, { concurrency: 6 })
     await Promise.all(results.map((result) => result.get({ timeout: 10 })))
-    assert.equal(most, 6)
+    assert.ok(most <= 6, `${most} at one time`)
   })
 })

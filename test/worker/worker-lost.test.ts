@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
-import { readFile, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { removeWorker } from '../../src/lib/ledger/workers.js'
+import type { Running } from '../helpers/processes.js'
 import { type Columns, putRow, storedRow } from '../helpers/rows.js'
+import { runs, side } from '../helpers/side-effects.js'
 import { openSite, type Site } from '../helpers/site.js'
 import { allow, refuse } from '../helpers/triggers.js'
 import { until } from '../helpers/until.js'
@@ -139,12 +142,6 @@ describe('a row whose worker vanished', () => {
 const APP = ['--app', 'test/fixtures/pool-app.mjs']
 /** RabbitMQ hands messages to a worker that is paused until it has missed its heartbeat. */
 const hasty = ({ carrier }: Site) => (carrier ? ['--broker', `${carrier.url}?heartbeat=1`] : [])
-const side = (site: Site) => join(site.folder, 'side-effects')
-
-async function runs(site: Site): Promise<string[]> {
-  const text = await readFile(side(site), 'utf8').catch(() => '')
-  return text.split('\n').flatMap((line) => line.split(' ')[0] || [])
-}
 
 describe('a worker process that is killed', () => {
   for (const pool of ['async', 'processes']) {
@@ -157,7 +154,7 @@ describe('a worker process that is killed', () => {
       )
       const redacted = await redacting.app.sendTask('hold_retry', [side(site), 'secret'])
       assert.ok(report && fail && retry && late)
-      await until(async () => (await runs(site)).length === 5, 'five bodies to run')
+      await until(() => runs(site).length === 5, 'five bodies to run')
       await first.kill()
 
       const second = site.start('worker', ...APP, '-c', '5', '--log-format', 'json')
@@ -170,7 +167,7 @@ describe('a worker process that is killed', () => {
         (await site.app.tasks.findStale()).map(({ taskId, reason }) => [taskId, reason]),
         [[report.id, 'lost']],
       )
-      assert.equal((await runs(site)).length, 7)
+      assert.equal(runs(site).length, 7)
       assert.deepEqual((await linesOf(site, late.id)).length, 0)
       await second.said('"event":"lost"', 3)
       const told = second.stderr.filter((line) => line.includes('"event":"lost"')).map((line) => JSON.parse(line))
@@ -181,6 +178,16 @@ describe('a worker process that is killed', () => {
     })
   }
 })
+
+/** Stops it between two of its commits: within one it would keep everybody else from writing to SQLite. */
+const pause = (site: Site, program: Running): Promise<boolean> =>
+  until(async () => {
+    program.signal('SIGSTOP')
+    const written = site.database.write((sql) => removeWorker(sql, 'nobody')).then(() => true)
+    const free = await Promise.race([written, sleep(1000, false)])
+    if (!free) program.signal('SIGCONT')
+    return free
+  }, 'the program to stand between two commits')
 
 describe('a worker process that is paused for longer than its lease, and goes on', () => {
   for (const [lost, expected] of [
@@ -196,7 +203,7 @@ describe('a worker process that is paused for longer than its lease, and goes on
         const row = await rowOf(site, result.id)
         return row.status === 'STARTED' && row
       }, 'the task to start')
-      paused.signal('SIGSTOP')
+      await pause(site, paused)
       const rescuer = site.start('worker', ...APP)
       await result.get(UNTHROWN)
       assert.equal(await result.state(), expected)
@@ -220,7 +227,7 @@ describe('a worker process that is paused for longer than its lease, and goes on
     const paused = site.start('worker', ...APP)
     const results = await Promise.all(['report', 'fail', 'retry'].map((lost) => site.app.sendTask(`wait_${lost}`, [door])))
     await until(async () => (await site.app.tasks.count({ statuses: ['STARTED'] })) === 3, 'the tasks to start')
-    paused.signal('SIGSTOP')
+    await pause(site, paused)
     await until(async () => (await site.app.tasks.findStale({ reasons: ['lost'] })).length === 3, 'the lease to run out')
     paused.signal('SIGCONT')
     await writeFile(door, '')
