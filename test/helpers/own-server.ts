@@ -1,7 +1,8 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { chown, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -24,14 +25,24 @@ export interface OwnServer extends AsyncDisposable {
 
 const RABBITMQ_SERVER = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 const RABBITMQ_CONTROL = '/usr/lib/rabbitmq/bin/rabbitmqctl'
-const START_MS = 60_000
+/** Generous: it only bounds a test that has failed. */
+const START_MS = 150_000
 
-export async function freePorts(count: number): Promise<number[]> {
-  const listeners = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(listeners.map((listener) => once(listener, 'listening')))
-  const ports = listeners.map((listener) => (listener.address() as AddressInfo).port)
-  for (const listener of listeners) listener.close()
-  return ports
+/** Where systems look for a port by themselves when a program connects begins higher up. */
+const [FIRST_PORT, LAST_PORT] = [15_000, 32_000]
+
+/** A port that is still free when a server that takes seconds to start, or is started again, gets to it. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(FIRST_PORT, LAST_PORT)
+    const listener = createServer().listen(port, '127.0.0.1')
+    const isFree = await once(listener, 'listening').then(
+      () => true,
+      () => false,
+    )
+    listener.close()
+    if (isFree) return port
+  }
 }
 
 export interface OwnRabbit extends OwnServer {
@@ -42,7 +53,7 @@ export interface OwnRabbit extends OwnServer {
 /** A RabbitMQ node with nothing in it. It takes some ten seconds to start. */
 export async function ownRabbit(): Promise<OwnRabbit> {
   const folder = await mkdtemp(join(tmpdir(), 'taskledger-rabbitmq-'))
-  const [port = 0, distribution = 0] = await freePorts(2)
+  const [port, distribution] = [await freePort(), await freePort()]
   const file = (name: string) => join(folder, name)
   await writeFile(file('plugins'), '[].')
   await writeFile(file('own.conf'), `listeners.tcp.local = 127.0.0.1:${port}\n`)
@@ -79,12 +90,16 @@ export async function ownRabbit(): Promise<OwnRabbit> {
     crash: () => end('SIGKILL'),
     stop: () => end('SIGTERM'),
     async start() {
-      node = spawn(RABBITMQ_SERVER, [], { env, detached: true, stdio: 'ignore' })
-      const answers = () =>
-        connect(url, { timeout: 2000 }).then(
+      node = spawn(RABBITMQ_SERVER, [], { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+      const said: Buffer[] = []
+      for (const stream of [node.stdout, node.stderr]) stream?.on('data', (chunk: Buffer) => said.push(chunk))
+      const answers = () => {
+        if (node?.exitCode !== null) throw new Error(`the RabbitMQ node did not start: ${Buffer.concat(said)}`)
+        return connect(url, { timeout: 2000 }).then(
           (connection) => connection.close().then(() => true),
           () => false,
         )
+      }
       await until(answers, 'the RabbitMQ node to start', START_MS)
     },
     async [Symbol.asyncDispose]() {
@@ -117,7 +132,7 @@ export interface OwnPostgres extends OwnServer {
 /** A PostgreSQL cluster with nothing in it. With a certificate it speaks TLS alone, and asks for the password of its URL. */
 export async function ownPostgres(certificate: Certificate | null = null): Promise<OwnPostgres> {
   const folder = await mkdtemp(join(tmpdir(), 'taskledger-postgres-'))
-  const [port = 0] = await freePorts(1)
+  const port = await freePort()
   const programs = await postgresPrograms()
   const data = join(folder, 'data')
   const own = await postgresUser()

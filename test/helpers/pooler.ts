@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import type { Databases } from './databases.js'
-import { freePorts } from './own-server.js'
+import { freePort } from './own-server.js'
 import { postgresSuite, schemas, serverUrl } from './postgres.js'
 import { serviceSuite } from './services.js'
 import { until } from './until.js'
@@ -22,7 +22,7 @@ interface Pooler extends AsyncDisposable {
 async function openPooler(connections = 3): Promise<Pooler> {
   const folder = await mkdtemp(join(tmpdir(), 'taskledger-pgbouncer-'))
   await chmod(folder, 0o755) // PgBouncer refuses to run as root
-  const [port = 0] = await freePorts(1)
+  const port = await freePort()
   const { hostname, port: behind, username, pathname } = new URL(serverUrl(() => {}))
   const target = `host=${hostname} port=${behind || 5432} user=${username} dbname=${pathname.slice(1)}`
   const known: string[] = []
