@@ -11,6 +11,7 @@ import type { TaskDefinition } from '../../src/lib/task/definition.js'
 import { AsyncPool } from '../../src/lib/worker/pool/async-pool.js'
 import { Worker } from '../../src/lib/worker/worker.js'
 
+/** Short: for tests that wait for it to run out. */
 export const OUTSIDE_LEASE_MS = 300
 
 /** A broker whose messages live in a database of their own: no commit holds a row and its message. */
@@ -39,6 +40,7 @@ export async function openOutside(
   ledger: string,
   messages: string,
   others: (broker: Broker) => Partial<Broker> = () => ({}),
+  leaseMs = OUTSIDE_LEASE_MS,
 ): Promise<Outside> {
   const database = await Database.open(ledger, 'write')
   const errors: unknown[] = []
@@ -49,7 +51,7 @@ export async function openOutside(
   const hooks = { beforePublish: [], afterPublish: [] }
   const publisher = new Publisher(database, broker, redaction, hooks, { trackPublish: true, scheduleEta: true }, Date.now, report)
   const follower = new Follower(publisher, redaction, { defaultQueue: 'default', routes: {}, resultExpires: null }, Date.now)
-  const settings = { batch: 10, leaseMs: OUTSIDE_LEASE_MS, resultExpires: null }
+  const settings = { batch: 10, leaseMs, resultExpires: null }
   const own = { ...settings, queues: ['default'], concurrency: 2, maxDeliveries: 5, shutdownMs: 30_000 }
   const pool = new AsyncPool({ forceJson: false, now: Date.now, random: Math.random })
   return {

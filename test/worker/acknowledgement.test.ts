@@ -185,7 +185,7 @@ describe('a late-ack task on an outside broker', () => {
   it('that fails has its message acked or, by acksOnFailureOrTimeout false, rejected for good: what dead-letters it', async () => {
     await using w = await openWorld({ now: Date.now })
     const settled: unknown[] = []
-    await using outside = await openOutside(w.url, `sqlite:${w.folder}/messages.db`, noting(settled))
+    await using outside = await openOutside(w.url, `sqlite:${w.folder}/messages.db`, noting(settled), LEASE_MS)
     const fail = () => {
       throw new Error('boom')
     }
@@ -220,7 +220,7 @@ describe('what no worker can run, on an outside broker', () => {
   it('is rejected for good, which dead-letters it: a task that kills its workers, and one that nobody knows; not one that expired', async () => {
     await using w = await openWorld({ now: Date.now })
     const settled: unknown[] = []
-    await using outside = await openOutside(w.url, `sqlite:${w.folder}/messages.db`, noting(settled))
+    await using outside = await openOutside(w.url, `sqlite:${w.folder}/messages.db`, noting(settled), LEASE_MS)
     const publish = async (task: string, options: PublishOptions = {}) => {
       const message = messageFor(task, [], {}, options, { defaultQueue: 'default', routes: {} }, null, Date.now())
       await outside.publisher.publish(message)
