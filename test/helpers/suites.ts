@@ -37,20 +37,19 @@ export const UPKEEP = [
   'cli/show',
 ]
 
+/** What becomes of a task and its message, whatever happens to its worker. */
 export const WORKER = [
   'worker/acknowledgement',
-  'worker/hooks',
-  'worker/limits',
-  'worker/outcome',
-  'worker/rate-limit',
   'worker/reject',
   'worker/retry',
-  'worker/revoke',
   'worker/shutdown',
   'worker/stopping',
   'worker/together',
   'worker/worker-lost',
 ]
+
+/** What a worker makes of a task's body, and of what is asked of it. */
+export const BODIES = ['worker/hooks', 'worker/limits', 'worker/outcome', 'worker/rate-limit', 'worker/revoke']
 
 export const POOLS = ['worker/pool-child', 'worker/process-pool']
 
@@ -66,7 +65,10 @@ export const APP = [
   'app/watched',
 ]
 
-export const COMMANDS = ['cli/call', 'cli/retry', 'cli/revoke', 'cli/send-scheduled', 'cli/show-workflow', 'cli/worker']
+/** What works on what is to be sent. */
+export const SENDING = ['cli/send-scheduled', 'cli/worker']
+
+export const COMMANDS = ['cli/call', 'cli/retry', 'cli/revoke', 'cli/show-workflow']
 
 export const PROCESSES = ['crash/killed-worker', 'crash/many-processes', 'crash/stories', 'crash/workflows']
 

@@ -1,4 +1,4 @@
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
-import { COMMANDS, inFull, UPKEEP } from '../helpers/suites.js'
+import { COMMANDS, inFull, SENDING, UPKEEP } from '../helpers/suites.js'
 
-await suitesOn({ ledger: POSTGRES }, [...COMMANDS, ...inFull(UPKEEP)])
+await suitesOn({ ledger: POSTGRES }, [...COMMANDS, ...SENDING, ...inFull(UPKEEP)])

@@ -1,6 +1,6 @@
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
-import { inFull, POOLS, WORKER } from '../helpers/suites.js'
+import { BODIES, inFull, POOLS, WORKER } from '../helpers/suites.js'
 
 const WORKFLOWS = ['worker/workflow-ends', 'worker/workflow-groups', 'worker/workflows', 'canvas/launch', 'canvas/replacement']
 
-await suitesOn({ ledger: POSTGRES }, [...WORKER, ...WORKFLOWS, ...inFull([...POOLS, 'worker/workflow-agreement'])])
+await suitesOn({ ledger: POSTGRES }, [...WORKER, ...BODIES, ...WORKFLOWS, ...inFull([...POOLS, 'worker/workflow-agreement'])])

@@ -1,5 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { POSTGRES, suitesOn } from '../helpers/databases.js'
-import { inFull, POOLS, WORKER } from '../helpers/suites.js'
+import { BODIES, inFull, POOLS, WORKER } from '../helpers/suites.js'
 
-await suitesOn({ ledger: POSTGRES, broker: RABBIT }, [...WORKER, ...inFull(POOLS)])
+await suitesOn({ ledger: POSTGRES, broker: RABBIT }, [...WORKER, ...inFull([...BODIES, ...POOLS])])

@@ -1,5 +1,5 @@
 import { RABBIT } from '../helpers/brokers.js'
 import { SQLITE, suitesOn } from '../helpers/databases.js'
-import { inFull, POOLS, WORKER } from '../helpers/suites.js'
+import { BODIES, inFull, POOLS, WORKER } from '../helpers/suites.js'
 
-await suitesOn({ ledger: SQLITE, broker: RABBIT }, [...WORKER, ...inFull(POOLS)])
+await suitesOn({ ledger: SQLITE, broker: RABBIT }, [...WORKER, ...BODIES, ...inFull(POOLS)])
