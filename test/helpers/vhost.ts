@@ -37,10 +37,13 @@ export async function openVhost(): Promise<Vhost> {
   }
 }
 
-/** What `rabbitmqctl list_queues messages` asks the node. Tests ask it so often that the second which that takes to start is too long. */
+/**
+ * What `rabbitmqctl list_queues messages` asks the node. Tests ask it so often that the second which that takes to start is too long.
+ * Each call is a node of a name of its own: of two that have one name at one time, one is turned away.
+ */
 async function countMessages(vhost: string): Promise<number> {
   const cookie = await readFile('/var/lib/rabbitmq/.erlang.cookie', 'latin1')
-  const asked = run('erl_call', ['-sname', 'rabbit', '-c', cookie.trim(), '-e'])
+  const asked = run('erl_call', ['-sname', 'rabbit', '-h', randomUUID(), '-c', cookie.trim(), '-e'])
   asked.child.stdin?.end(
     `lists:sum([Count || Queue <- rabbit_amqqueue:list(<<"${vhost}">>), {_, Count} <- rabbit_amqqueue:info(Queue, [messages])]).\n`,
   )
